@@ -1,0 +1,94 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One set of settings for every Swift target: https://github.com/swiftlang/swift-evolution
+// SE-0335 (any), SE-0444 (member imports), SE-0409 (import access), SE-0443 (warnings as errors).
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "keyturn",
+    products: [
+        .executable(name: "keyturn", targets: ["keyturn"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "Age", dependencies: [crypto, cryptoExtras], swiftSettings: strict),
+        .target(name: "KeyturnCore", dependencies: [crypto], swiftSettings: strict),
+        .target(
+            name: "KeyturnPolicy",
+            dependencies: ["KeyturnCore", crypto, .product(name: "Yams", package: "Yams")],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnEngine",
+            dependencies: [
+                "KeyturnCore", logging,
+                .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnStore",
+            dependencies: ["KeyturnCore", "Age", crypto, .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnHTTP", dependencies: ["KeyturnCore", "CCurl", crypto, logging], swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnIssuers",
+            dependencies: [
+                "KeyturnCore", "KeyturnHTTP", crypto, cryptoExtras,
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnBackends",
+            dependencies: [
+                "KeyturnCore", "KeyturnHTTP", "Age", crypto,
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnAlerts",
+            dependencies: [
+                "KeyturnCore", "KeyturnHTTP", crypto, .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "keyturn",
+            dependencies: [
+                "KeyturnCore", "KeyturnPolicy", "KeyturnEngine", "KeyturnStore", "KeyturnHTTP", "KeyturnIssuers",
+                "KeyturnBackends", "KeyturnAlerts", "Age", logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)
