@@ -7,14 +7,14 @@
 /// It does not print, log, encode or compare by `==`; its mirror has no children; the memory is overwritten when the
 /// last reference goes away. Read it with ``withUnsafeBytes(_:)`` and keep what you derive from it as short as you can.
 package final class SecretValue: @unchecked Sendable {
-    // @unchecked: the buffer is written only inside `init`, and freed only in `deinit`.
-    private let buffer: UnsafeMutableRawBufferPointer
+    // @unchecked: the memory is written only inside `init`, and freed only in `deinit`.
+    private let memory: UnsafeMutableRawPointer
 
     /// Copies `bytes` into memory of its own.
     package init(_ bytes: some Collection<UInt8>) {
-        buffer = .allocate(byteCount: max(bytes.count, 1), alignment: 16)
         count = bytes.count
-        buffer.copyBytes(from: bytes)
+        memory = .allocate(byteCount: max(bytes.count, 1), alignment: 16)
+        UnsafeMutableRawBufferPointer(start: memory, count: count).copyBytes(from: bytes)
     }
 
     /// Copies the UTF-8 bytes of `text`.
@@ -24,8 +24,8 @@ package final class SecretValue: @unchecked Sendable {
 
     deinit {
         // explicit_bzero is not optimised away.
-        explicit_bzero(buffer.baseAddress, buffer.count)
-        buffer.deallocate()
+        explicit_bzero(memory, count)
+        memory.deallocate()
     }
 
     /// Number of bytes.
@@ -37,7 +37,7 @@ package final class SecretValue: @unchecked Sendable {
     package func withUnsafeBytes<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try body(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+        try body(UnsafeRawBufferPointer(start: memory, count: count))
     }
 
     /// Compares all bytes whatever they are, so that the time taken tells nothing but the lengths.
