@@ -56,33 +56,32 @@ let package = Package(
             name: "KeyturnHTTP", dependencies: ["KeyturnCore", "CCurl", crypto, logging], swiftSettings: strict
         ),
         .target(
-            name: "KeyturnIssuers",
+            name: "KeyturnSystem",
             dependencies: [
-                "KeyturnCore", "KeyturnHTTP", crypto, cryptoExtras,
-                .product(name: "Subprocess", package: "swift-subprocess"),
+                "KeyturnCore", "KeyturnHTTP", .product(name: "Subprocess", package: "swift-subprocess"),
             ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "KeyturnIssuers",
+            dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto, cryptoExtras],
             swiftSettings: strict
         ),
         .target(
             name: "KeyturnBackends",
-            dependencies: [
-                "KeyturnCore", "KeyturnHTTP", "Age", crypto,
-                .product(name: "Subprocess", package: "swift-subprocess"),
-            ],
+            dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "Age", crypto],
             swiftSettings: strict
         ),
         .target(
             name: "KeyturnAlerts",
-            dependencies: [
-                "KeyturnCore", "KeyturnHTTP", crypto, .product(name: "Subprocess", package: "swift-subprocess"),
-            ],
+            dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto],
             swiftSettings: strict
         ),
         .executableTarget(
             name: "keyturn",
             dependencies: [
-                "KeyturnCore", "KeyturnPolicy", "KeyturnEngine", "KeyturnStore", "KeyturnHTTP", "KeyturnIssuers",
-                "KeyturnBackends", "KeyturnAlerts", "Age", logging,
+                "KeyturnCore", "KeyturnPolicy", "KeyturnEngine", "KeyturnStore", "KeyturnHTTP", "KeyturnSystem",
+                "KeyturnIssuers", "KeyturnBackends", "KeyturnAlerts", "Age", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

@@ -1,0 +1,174 @@
+package import Foundation
+
+/// The durable record of intents and outcomes.
+///
+/// Contract for implementers:
+/// - What a call that returned has written survives a crash of process or machine; a call that threw wrote nothing.
+/// - A secret is changed only under a ``Lease``. ``commit(_:under:)`` is one transaction; it fails with `leaseLost` when the
+///   lease's token is no longer the newest of the secret, so that a process that slept past its lease changes nothing.
+/// - Reads need no lease and see only committed states.
+/// - Values come in sealed and go out sealed; the journal never sees one open.
+/// - Audit entries are chained: each holds the hash of the one before, whatever secret it is about.
+package protocol Journal: Sendable {
+    func installation() async throws(JournalError) -> Installation
+
+    func record(of secret: SecretName) async throws(JournalError) -> SecretRecord?
+    /// All records, by name.
+    func records() async throws(JournalError) -> [SecretRecord]
+
+    /// Takes the right to change a secret until `until` (UTC). `nil` when another owner's lease has not ended at `now`.
+    /// A secret that is not known yet is made known.
+    func claim(_ secret: SecretName, owner: String, now: Date, until: Date) async throws(JournalError) -> Lease?
+    /// Prolongs a lease. Throws `leaseLost` when another has taken it.
+    func renew(_ lease: Lease, until: Date) async throws(JournalError)
+    /// Gives it back; a lost lease is no error.
+    func release(_ lease: Lease) async throws(JournalError)
+
+    /// Writes all of the change, or nothing.
+    func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError)
+
+    /// Secrets whose next due time is at or before `date`, earliest first, from an index.
+    func due(by date: Date, limit: Int) async throws(JournalError) -> [DueSecret]
+    /// The earliest due time of all.
+    func earliestDue() async throws(JournalError) -> Date?
+
+    /// Sets or lifts the pause of a secret; needs no lease, so that it works beside a running daemon. Audited.
+    func setPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) async throws(JournalError)
+
+    /// Adds an entry that is about no change of a secret.
+    func audit(_ event: AuditEvent) async throws(JournalError)
+    /// Entries in order, after sequence number `after` (0: from the beginning).
+    func auditEntries(
+        of secret: SecretName?, after: Int64, limit: Int
+    ) async throws(JournalError) -> [AuditEntry]
+
+    /// Queues an alert that is about no change of a secret.
+    func enqueue(_ alerts: [QueuedAlert]) async throws(JournalError)
+    /// Alerts that are to be delivered at `now`, oldest first.
+    func dueAlerts(at now: Date, limit: Int) async throws(JournalError) -> [QueuedAlert]
+    /// The alert is delivered, or given up.
+    func removeAlert(_ alert: QueuedAlert) async throws(JournalError)
+    /// The alert is tried again later.
+    func postponeAlert(_ alert: QueuedAlert, until: Date) async throws(JournalError)
+
+    func orphans() async throws(JournalError) -> [OrphanRecord]
+    /// Replaces the orphan with the same id. Audited by the caller.
+    func putOrphan(_ orphan: OrphanRecord) async throws(JournalError)
+}
+
+/// Who wrote this journal.
+package struct Installation: Sendable, Codable, Equatable {
+    /// A random UUID, made when the journal was.
+    package let instance: String
+    /// Grows each time the journal is restored and accepted.
+    package let generation: Int
+
+    package init(instance: String, generation: Int) {
+        self.instance = instance
+        self.generation = generation
+    }
+}
+
+/// The right to change one secret for a while.
+package struct Lease: Sendable, Equatable {
+    package let secret: SecretName
+    package let owner: String
+    /// Grows with every claim of the secret.
+    package let token: Int64
+
+    package init(secret: SecretName, owner: String, token: Int64) {
+        self.secret = secret
+        self.owner = owner
+        self.token = token
+    }
+}
+
+/// One durable change of a secret.
+package struct JournalChange: Sendable {
+    /// The whole new state.
+    package var record: SecretRecord
+    /// When the secret wants attention next; `nil`: never by itself.
+    package var nextDue: Date?
+    package var audit: [AuditEvent]
+    package var alerts: [QueuedAlert]
+    package var orphans: [OrphanRecord]
+
+    package init(
+        record: SecretRecord, nextDue: Date?, audit: [AuditEvent] = [], alerts: [QueuedAlert] = [],
+        orphans: [OrphanRecord] = []
+    ) {
+        self.record = record
+        self.nextDue = nextDue
+        self.audit = audit
+        self.alerts = alerts
+        self.orphans = orphans
+    }
+}
+
+package struct DueSecret: Sendable, Equatable {
+    package let secret: SecretName
+    package let at: Date
+
+    package init(secret: SecretName, at: Date) {
+        self.secret = secret
+        self.at = at
+    }
+}
+
+/// An alert on its way to one sink.
+package struct QueuedAlert: Sendable, Codable, Equatable {
+    package let event: AlertEvent
+    /// The sink's name in keyturn.yaml.
+    package let sink: String
+    /// Tries so far.
+    package var attempts: Int
+    package var nextAttempt: Date
+
+    package init(event: AlertEvent, sink: String, attempts: Int = 0, nextAttempt: Date) {
+        self.event = event
+        self.sink = sink
+        self.attempts = attempts
+        self.nextAttempt = nextAttempt
+    }
+}
+
+/// A key that may exist at an issuer without a place in the journal.
+package struct OrphanRecord: Sendable, Codable, Equatable {
+    package enum State: String, Sendable, Codable {
+        /// The answer was lost and nothing can be asked.
+        case possible
+        /// It is there and may be ours; a person decides.
+        case undecided
+        /// Revoked, adopted, or past its end.
+        case closed
+    }
+
+    /// Unique: secret, version and nonce.
+    package let id: String
+    package let secret: SecretName
+    package let version: Int
+    package let issuer: String
+    package let keyID: String?
+    package let issueParameters: Parameters
+    package var state: State
+    package let since: Date
+    /// When it dies by itself; `nil`: never, or unknown.
+    package let until: Date?
+    package let detail: String
+
+    package init(
+        id: String, secret: SecretName, version: Int, issuer: String, keyID: String?, issueParameters: Parameters,
+        state: State, since: Date, until: Date?, detail: String
+    ) {
+        self.id = id
+        self.secret = secret
+        self.version = version
+        self.issuer = issuer
+        self.keyID = keyID
+        self.issueParameters = issueParameters
+        self.state = state
+        self.since = since
+        self.until = until
+        self.detail = detail
+    }
+}

@@ -1,0 +1,79 @@
+package import Foundation
+
+/// All that the journal knows of one secret.
+package struct SecretRecord: Sendable, Codable, Equatable {
+    package let name: SecretName
+    /// By number, ascending.
+    package var versions: [VersionRecord]
+    package var rotation: RotationRecord?
+    package var quarantine: Quarantine?
+    /// When the schedule of the policy in force was first seen, so that an edited one does not rotate everything at once.
+    package var schedule: ScheduleMark?
+    /// Alerts that are firing, by kind, with the time since when.
+    package var firing: [String: Date]
+    /// Rotations in a row that were abandoned.
+    package var abandonedInARow: Int
+    /// A rotation that the user asked for and that has not begun.
+    package var request: RotationRequest?
+    /// Set by ``Journal/setPaused(_:of:at:)`` alone; a commit leaves it as it is.
+    package var pausedSince: Date?
+
+    package init(name: SecretName) {
+        self.name = name
+        versions = []
+        firing = [:]
+        abandonedInARow = 0
+    }
+
+    package struct Quarantine: Sendable, Codable, Equatable {
+        package let since: Date
+        package let reason: String
+
+        package init(since: Date, reason: String) {
+            self.since = since
+            self.reason = reason
+        }
+    }
+
+    package struct ScheduleMark: Sendable, Codable, Equatable {
+        package let digest: String
+        package let since: Date
+        /// Whether it took the place of another schedule (and not: the first one seen).
+        package let replacedAnother: Bool
+
+        package init(digest: String, since: Date, replacedAnother: Bool) {
+            self.digest = digest
+            self.since = since
+            self.replacedAnother = replacedAnother
+        }
+    }
+
+    package struct RotationRequest: Sendable, Codable, Equatable {
+        package let at: Date
+        package let compromised: Bool
+
+        package init(at: Date, compromised: Bool) {
+            self.at = at
+            self.compromised = compromised
+        }
+    }
+
+    package var current: VersionRecord? { versions.last { $0.stage == .current } }
+    package var pending: VersionRecord? { versions.last { $0.stage == .pending } }
+    /// Versions that are on their way out, oldest first.
+    package var leaving: [VersionRecord] { versions.filter { $0.stage == .previous || $0.stage == .disabled } }
+    /// The number that the next version gets.
+    package var nextNumber: Int { max(versions.map(\.number).max() ?? 0, rotation?.version ?? 0) + 1 }
+
+    package func version(_ number: Int) -> VersionRecord? { versions.first { $0.number == number } }
+
+    /// Puts `version` in the place of the one with its number, or adds it.
+    package mutating func put(_ version: VersionRecord) {
+        if let index = versions.firstIndex(where: { $0.number == version.number }) {
+            versions[index] = version
+        } else {
+            versions.append(version)
+            versions.sort { $0.number < $1.number }
+        }
+    }
+}

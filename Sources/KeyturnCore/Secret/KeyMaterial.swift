@@ -1,0 +1,48 @@
+import Foundation
+
+/// What an issuer hands out for one version: one or several named fields, such as `accessKeyId` and `secretAccessKey`.
+///
+/// The field `value` is always there: it is what a backend stores when the policy gives no template.
+package struct KeyMaterial: Sendable {
+    /// The field that stands for the whole key.
+    package static let valueField = "value"
+
+    /// The fields by name. Names are words of `[A-Za-z0-9]`.
+    package let fields: [String: SecretValue]
+
+    /// The field `value`.
+    package let value: SecretValue
+
+    package init(value: SecretValue, fields: [String: SecretValue] = [:]) {
+        self.value = value
+        var all = fields
+        all[Self.valueField] = value
+        self.fields = all
+    }
+
+    /// The bytes that are sealed into the journal: JSON of base64 fields, sorted by name.
+    package func encoded() -> SecretValue {
+        let members = fields.sorted { $0.key < $1.key }.map { name, value in
+            "\"\(name)\":\"\(value.withUnsafeBytes { Data($0).base64EncodedString() })\""
+        }
+        return SecretValue(utf8: "{\(members.joined(separator: ","))}")
+    }
+
+    /// Reads what ``encoded()`` wrote; `nil` when the bytes are something else.
+    package init?(decoding sealed: SecretValue) {
+        let decoded = sealed.withUnsafeBytes { try? JSONDecoder().decode([String: Data].self, from: Data($0)) }
+        guard let decoded, let value = decoded[Self.valueField] else { return nil }
+        self.init(value: SecretValue(value), fields: decoded.mapValues { SecretValue($0) })
+    }
+
+    /// Whether both hold the same fields with the same bytes.
+    package func matches(_ other: KeyMaterial) -> Bool {
+        guard fields.count == other.fields.count else { return false }
+        var same = true
+        for (name, value) in fields {
+            guard let theirs = other.fields[name] else { return false }
+            same = value.matches(theirs) && same
+        }
+        return same
+    }
+}
