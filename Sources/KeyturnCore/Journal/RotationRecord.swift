@@ -40,6 +40,8 @@ package struct RotationRecord: Sendable, Codable, Equatable {
     /// What was durable before the issuer was asked.
     package struct IssueIntent: Sendable, Codable, Equatable {
         package let nonce: String
+        /// The issuer that was asked, whatever the policy says later.
+        package let issuer: String
         package let intendedAt: Date
         package let notes: [String: String]
         /// The key itself, sealed, where it was chosen by us.
@@ -49,10 +51,11 @@ package struct RotationRecord: Sendable, Codable, Equatable {
         package let knownKeyIDs: [String]
 
         package init(
-            nonce: String, intendedAt: Date, notes: [String: String], sealedChosen: Data?, parameters: Parameters,
+            nonce: String, issuer: String, intendedAt: Date, notes: [String: String], sealedChosen: Data?, parameters: Parameters,
             lifetime: Int64?, knownKeyIDs: [String]
         ) {
             self.nonce = nonce
+            self.issuer = issuer
             self.intendedAt = intendedAt
             self.notes = notes
             self.sealedChosen = sealedChosen

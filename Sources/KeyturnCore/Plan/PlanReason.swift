@@ -1,0 +1,25 @@
+/// Why something is done, waits or is left alone: a stable word that report, status, log, audit and alert share.
+package enum PlanReason: String, Sendable, Codable, CaseIterable {
+    /// There is no version yet.
+    case new
+    /// `every` or `cron` asks for it.
+    case schedule
+    case renewBeforeExpiry = "renew-before-expiry"
+    case requested
+    case compromised
+    /// A rotation is under way.
+    case inFlight = "in-flight"
+    /// A step failed and is tried again.
+    case retry
+    case notDue = "not-due"
+    /// The issuer allows no further key until an old one is retired.
+    case keyLimit = "key-limit"
+    /// A secret named by `after` goes first.
+    case after
+    case quarantined
+    case paused
+    /// The policy is gone; what is left of the secret is only looked after.
+    case noPolicy = "no-policy"
+    /// Nothing will ever make it rotate by itself.
+    case never
+}

@@ -1,0 +1,170 @@
+package import Foundation
+
+/// What the planner is told about a secret.
+package struct SecretFacts: Sendable {
+    /// `nil` when no policy names the secret any more.
+    package let policy: Policy?
+    /// `nil` when the journal does not know it yet.
+    package let record: SecretRecord?
+    /// Of the policy's issuer.
+    package let traits: IssuerTraits?
+    /// Secrets named by `after` that are due or under way.
+    package let busyPredecessors: [SecretName]
+
+    package init(
+        policy: Policy?, record: SecretRecord?, traits: IssuerTraits?, busyPredecessors: [SecretName] = []
+    ) {
+        self.policy = policy
+        self.record = record
+        self.traits = traits
+        self.busyPredecessors = busyPredecessors
+    }
+}
+
+/// Judges what is to be done for a secret, and when. It asks nobody and changes nothing.
+package enum Planner {
+    package static func plan(_ secret: SecretName, _ facts: SecretFacts, at now: Date) -> SecretPlan {
+        let record = facts.record ?? SecretRecord(name: secret)
+        let timing: RotationTiming? =
+            if let policy = facts.policy, let current = record.current {
+                RotationTiming.next(policy: policy, current: current, schedule: record.schedule)
+            } else { nil }
+        let judged = rotation(facts, record, timing, now)
+        let held = record.quarantine != nil || record.pausedSince != nil
+        let retirements = record.leaving.map { retirement(of: $0, facts, record, now) }
+        return SecretPlan(
+            secret: secret, state: state(facts, record, timing, judged, now), action: judged.action, at: judged.at,
+            reason: judged.reason, sentence: judged.sentence, isBlocked: judged.isBlocked, timing: timing,
+            retirements: retirements,
+            nextLook: nextLook(record, timing, judged, held ? [] : retirements, now))
+    }
+
+    /// The planned rotation before it is dressed up as a plan.
+    struct Judgement {
+        let action: SecretPlan.Action
+        let at: Date?
+        let reason: PlanReason
+        let sentence: String
+        var isBlocked = false
+    }
+
+    /// The rules, first match speaks.
+    private static func rotation(
+        _ facts: SecretFacts, _ record: SecretRecord, _ timing: RotationTiming?, _ now: Date
+    ) -> Judgement {
+        if let quarantine = record.quarantine {
+            return Judgement(
+                action: .none, at: nil, reason: .quarantined,
+                sentence: "quarantined: \(quarantine.reason); mend it, then `keyturn resume \(record.name)`")
+        }
+        if record.pausedSince != nil {
+            return Judgement(
+                action: .none, at: nil, reason: .paused, sentence: "paused; `keyturn resume \(record.name)` goes on")
+        }
+        if let rotation = record.rotation { return underWay(rotation, now) }
+        guard facts.policy != nil else {
+            return Judgement(
+                action: .none, at: nil, reason: .noPolicy,
+                sentence: "no policy names it any more; its key stays as it is")
+        }
+        guard record.current != nil else {
+            return gated(
+                Judgement(action: .issue, at: now, reason: .new, sentence: "there is no version yet"), facts, record, now)
+        }
+        if let request = record.request {
+            let reason: PlanReason = request.compromised ? .compromised : .requested
+            return gated(
+                Judgement(
+                    action: .rotate, at: min(request.at, now), reason: reason,
+                    sentence: request.compromised ? "the key was declared compromised" : "a rotation was asked for"),
+                facts, record, now)
+        }
+        guard let timing else {
+            return Judgement(action: .none, at: nil, reason: .never, sentence: "nothing makes it rotate by itself")
+        }
+        return gated(
+            Judgement(action: .rotate, at: timing.at, reason: timing.reason, sentence: timing.sentence),
+            facts, record, now)
+    }
+
+    private static func underWay(_ rotation: RotationRecord, _ now: Date) -> Judgement {
+        guard let failure = rotation.lastError else {
+            return Judgement(
+                action: .retry, at: rotation.nextAttempt ?? now, reason: .inFlight,
+                sentence: "version \(rotation.version) is \(rotation.machine.phase.rawValue)")
+        }
+        return Judgement(
+            action: .retry, at: rotation.nextAttempt ?? now, reason: .retry,
+            sentence: "\(failure.step) of version \(rotation.version) failed: \(failure.message)")
+    }
+
+    /// What must hold before a rotation begins, whoever asks for it.
+    private static func gated(
+        _ wanted: Judgement, _ facts: SecretFacts, _ record: SecretRecord, _ now: Date
+    ) -> Judgement {
+        if let limit = facts.traits?.keyLimit {
+            let existing = record.versions.filter { $0.stage.mayExistAtIssuer }
+            if existing.count >= limit {
+                let frees = record.leaving.compactMap(\.retireAt).min()
+                return Judgement(
+                    action: wanted.action, at: [wanted.at, frees].compactMap { $0 }.max(), reason: .keyLimit,
+                    sentence: "the issuer allows \(limit) keys and \(existing.count) exist; an old one is retired first",
+                    isBlocked: true)
+            }
+        }
+        if !facts.busyPredecessors.isEmpty, let at = wanted.at, at <= now {
+            return Judgement(
+                action: wanted.action, at: at, reason: .after,
+                sentence: "waits for \(facts.busyPredecessors.map(\.text).joined(separator: ", "))", isBlocked: true)
+        }
+        return wanted
+    }
+
+    private static func retirement(
+        of version: VersionRecord, _ facts: SecretFacts, _ record: SecretRecord, _ now: Date
+    ) -> PlannedRetirement {
+        let gates = RetirementGate.judge(
+            RetirementFacts(
+                version: version, successor: record.current, rotationInFlight: record.rotation != nil, now: now,
+                rule: facts.policy?.retirement ?? RetirementRule(),
+                reportsLastUse: facts.traits?.reportsLastUse ?? false, disables: facts.traits?.disables ?? false))
+        let blocked = gates.filter { $0.verdict == .blocked }
+        let at: Date? =
+            blocked.contains { $0.opensAt == nil } ? nil : blocked.compactMap(\.opensAt).max() ?? now
+        return PlannedRetirement(version: version.number, at: at, gates: gates)
+    }
+
+    private static func state(
+        _ facts: SecretFacts, _ record: SecretRecord, _ timing: RotationTiming?, _ judged: Judgement, _ now: Date
+    ) -> SecretPlan.State {
+        if let expiresAt = record.current?.expiresAt, expiresAt <= now { return .expired }
+        if record.quarantine != nil || record.rotation?.lastError != nil { return .failing }
+        guard let current = record.current else { return .new }
+        if facts.policy != nil, let timing, now >= timing.overdueAt { return .overdue }
+        if judged.action != .none, !judged.isBlocked, let at = judged.at, at <= now { return .due }
+        return current.expiresAt == nil ? .neverExpires : .ok
+    }
+
+    private static func nextLook(
+        _ record: SecretRecord, _ timing: RotationTiming?, _ judged: Judgement, _ retirements: [PlannedRetirement],
+        _ now: Date
+    ) -> Date? {
+        // Overdue and expired are told when they come true, also for a secret that is held.
+        let tellings = [timing?.overdueAt, record.current?.expiresAt].compactMap { $0 }.filter { $0 > now }
+        // What is held up by others is looked at each minute.
+        let rotation = judged.isBlocked ? judged.at.map { max($0, now.addingTimeInterval(60)) } : judged.at
+        return (tellings + ([rotation] + retirements.map(\.at)).compactMap { $0 }).min()
+    }
+}
+
+extension RotationTiming {
+    /// The time in words, for people.
+    package var sentence: String {
+        var text =
+            reason == .renewBeforeExpiry ? "the key is renewed before it expires" : "the schedule asks for it"
+        if isSpread { text += "; the schedule is new, so its start is spread out" }
+        if waitsForWindow { text += "; it waits for its window" }
+        if overridesWindow { text += "; outside its window, which opens too late" }
+        return text
+    }
+}

@@ -1,0 +1,271 @@
+package import KeyturnCore
+package import Logging
+import Foundation
+
+/// Drives every due rotation through the ports: once for cron, or for as long as the daemon lives.
+package actor Engine {
+    let core: EngineCore
+    private(set) var workplace: Workplace
+    private let doorbell = Doorbell()
+
+    /// - Parameter owner: names this process in leases, such as host and process id.
+    package init(
+        journal: any Journal, sealer: any Sealer, workplace: Workplace, settings: EngineSettings = EngineSettings(),
+        time: any Timekeeper = SystemTimekeeper(), random: SharedRandomness = SharedRandomness(),
+        stop: StopSignal = StopSignal(), owner: String, logger: Logger
+    ) async throws(JournalError) {
+        core = EngineCore(
+            journal: journal, sealer: sealer, time: time, settings: settings,
+            gates: SystemGates(settings: settings, time: time), logger: logger, owner: owner,
+            installation: try await journal.installation(), random: random, stop: stop)
+        self.workplace = workplace
+    }
+
+    /// Puts other policies or systems in force. Rotations under way go on under them.
+    package func reload(_ workplace: Workplace) async throws(JournalError) {
+        self.workplace = workplace
+        try await enroll()
+        doorbell.ring()
+    }
+
+    /// Tells the sinks that a reload was refused and the old policies stay in force.
+    package func reportRefusedReload(_ summary: String) async throws(JournalError) {
+        let now = core.time.now()
+        let event = AlertEvent(
+            id: "msg_\(core.random.nonce())", kind: .reloadFailed, severity: .error, secret: nil, owner: nil,
+            version: nil, step: nil, reason: "reload", summary: summary,
+            advice: "run `keyturn validate`, mend what it shows and reload again", occurredAt: now)
+        try await core.journal.enqueue(
+            workplace.sinks.keys.sorted().map { QueuedAlert(event: event, sink: $0, nextAttempt: now) })
+        doorbell.ring()
+    }
+
+    /// Asks for a rotation now, whatever the schedule says. It begins with the next look at the secret.
+    ///
+    /// - Throws: `leaseLost` when another process is working on the secret.
+    package func request(_ secret: SecretName, compromised: Bool) async throws(JournalError) {
+        try await change(secret) { record, outbox, now in
+            record.request = SecretRecord.RotationRequest(
+                at: now, compromised: compromised || record.request?.compromised ?? false)
+            outbox.audit.append(
+                AuditEvent(
+                    at: now, kind: compromised ? "rotation.requested-compromised" : "rotation.requested",
+                    secret: secret))
+        }
+        doorbell.ring()
+    }
+
+    /// Lifts a quarantine; the failed step is tried again with the same key.
+    package func release(_ secret: SecretName, actor: String) async throws(JournalError) {
+        let desk = AlertDesk(
+            core: core, policy: workplace.policies[secret],
+            sinks: workplace.sinkNames(for: workplace.policies[secret]), now: core.time.now())
+        try await change(secret) { record, outbox, now in
+            guard record.quarantine != nil else { return }
+            record.quarantine = nil
+            record.abandonedInARow = 0
+            record.rotation?.attempt = 0
+            record.rotation?.nextAttempt = nil
+            outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
+            desk.clear([.quarantined], in: &record, &outbox)
+        }
+        doorbell.ring()
+    }
+
+    /// Takes over a key that was made elsewhere as the current version.
+    ///
+    /// - Throws: ``AdoptError``; ``JournalError``.
+    package func adopt(_ key: IssuedKey, as secret: SecretName, actor: String) async throws {
+        guard let policy = workplace.policies[secret] else { throw AdoptError.noPolicy(secret) }
+        let writing = VersionWriting(core: core, secret: secret)
+        let sealed = try writing.seal(key.material)
+        var refusal: AdoptError?
+        try await change(secret) { record, outbox, now in
+            guard record.current == nil, record.rotation == nil else {
+                refusal = .alreadyManaged(secret)
+                return
+            }
+            var version = VersionRecord(
+                number: record.nextNumber, stage: .current, keyID: key.keyID, issuedAt: key.issuedAt,
+                expiresAt: key.expiresAt, sealed: sealed, issuer: policy.issuer, issueParameters: policy.issue,
+                backends: policy.storedBackends(keeping: []), adopted: true)
+            version.promotedAt = now
+            record.put(version)
+            record.schedule = SecretRecord.ScheduleMark(
+                digest: policy.origin.scheduleDigest, since: now, replacedAnother: false)
+            outbox.audit.append(
+                AuditEvent(
+                    at: now, kind: "version.adopted", secret: secret, version: version.number, actor: actor,
+                    detail: key.keyID.map { ["keyId": $0] } ?? [:]))
+        }
+        if let refusal { throw refusal }
+        doorbell.ring()
+    }
+
+    /// Changes a record from outside the engine's own work.
+    private func change(
+        _ secret: SecretName, _ body: (inout SecretRecord, inout Outbox, Date) -> Void
+    ) async throws(JournalError) {
+        let now = core.time.now()
+        let until = now.addingTimeInterval(core.settings.lease)
+        guard let lease = try await core.journal.claim(secret, owner: core.owner, now: now, until: until) else {
+            throw .leaseLost(secret)
+        }
+        let record = try await core.journal.record(of: secret) ?? SecretRecord(name: secret)
+        var session = SecretSession(record: record, lease: lease, core: core, leaseUntil: until)
+        do throws(JournalError) {
+            try await session.commit { record, outbox in body(&record, &outbox, now) }
+        } catch {
+            await session.release()
+            throw error
+        }
+        await session.release()
+    }
+
+    /// Makes every policy's secret known, so that the index of due times holds it, and looks again at those whose policy
+    /// changed or is gone.
+    func enroll() async throws(JournalError) {
+        let now = core.time.now()
+        let known = Dictionary(try await core.journal.records().map { ($0.name, $0) }) { first, _ in first }
+        let worker = SecretWorker(core: core, workplace: workplace)
+        for name in Set(workplace.policies.keys).union(known.keys).sorted() {
+            let policy = workplace.policies[name]
+            let record = known[name] ?? SecretRecord(name: name)
+            guard record.schedule?.digest != policy?.origin.scheduleDigest || record.rotation != nil else { continue }
+            let until = now.addingTimeInterval(core.settings.lease)
+            // Somebody who works on it now looks at it again by himself.
+            guard let lease = try await core.journal.claim(name, owner: core.owner, now: now, until: until) else {
+                continue
+            }
+            var session = SecretSession(
+                record: try await core.journal.record(of: name) ?? record, lease: lease, core: core, leaseUntil: until)
+            do throws(JournalError) {
+                let mark = policy.map {
+                    SecretRecord.ScheduleMark(
+                        digest: $0.origin.scheduleDigest, since: now, replacedAnother: session.record.schedule != nil)
+                }
+                var marked = session.record
+                if let mark, marked.schedule?.digest != mark.digest { marked.schedule = mark }
+                let plan = try await worker.plan(marked, policy)
+                try await session.finish(nextDue: plan.nextLook) { record, _ in record.schedule = marked.schedule }
+            } catch {
+                await session.release()
+                throw error
+            }
+            await session.release()
+        }
+    }
+
+    /// Asks for the end: no new step begins, those in flight are given time to finish.
+    nonisolated package func askToStop() {
+        core.stop.ask()
+        doorbell.ring()
+    }
+
+    /// One pass for cron or a timer: everything due, or all that is named, then the alerts.
+    ///
+    /// - Parameter only: works on these secrets, due or not, and on no others.
+    package func pass(only: [SecretName]? = nil) async throws(JournalError) -> [WorkOutcome] {
+        if only == nil { try await enroll() }
+        var outcomes: [SecretName: WorkOutcome] = [:]
+        // What one secret's rotation sets free, such as a predecessor, is found by looking again.
+        while !core.stop.isAsked {
+            let now = core.time.now()
+            let due: [SecretName]
+            if let only {
+                due = only.filter { outcomes[$0] == nil }
+            } else {
+                due = try await core.journal.due(by: now, limit: 10_000).map(\.secret).filter { outcomes[$0] == nil }
+            }
+            guard !due.isEmpty else { break }
+            for outcome in await work(on: due) { outcomes[outcome.secret] = outcome }
+            let waiting = try await successorsFreed(outcomes)
+            for name in waiting { outcomes[name] = nil }
+            if only != nil, waiting.isEmpty { break }
+        }
+        _ = try await AlertDispatcher(core: core).deliverDue(workplace.sinks)
+        return outcomes.values.sorted { $0.secret < $1.secret }
+    }
+
+    /// Secrets that waited for one that has now rotated in this pass.
+    private func successorsFreed(_ outcomes: [SecretName: WorkOutcome]) async throws(JournalError) -> [SecretName] {
+        var freed: [SecretName] = []
+        let worker = SecretWorker(core: core, workplace: workplace)
+        for (name, outcome) in outcomes {
+            guard case .nothingDue = outcome.result, let policy = workplace.policies[name], !policy.after.isEmpty,
+                let record = try await core.journal.record(of: name)
+            else { continue }
+            if try await worker.plan(record, policy).isDue(at: core.time.now()) { freed.append(name) }
+        }
+        return freed
+    }
+
+    private func work(on secrets: [SecretName]) async -> [WorkOutcome] {
+        let worker = SecretWorker(core: core, workplace: workplace)
+        let width = max(1, core.settings.concurrency)
+        let stop = core.stop
+        return await withStopPatience {
+            await withTaskGroup(of: WorkOutcome.self) { group in
+                var waiting = secrets[...]
+                var outcomes: [WorkOutcome] = []
+                for _ in 0..<min(width, secrets.count) {
+                    if let next = waiting.popFirst() { group.addTask { await worker.work(on: next) } }
+                }
+                while let outcome = await group.next() {
+                    outcomes.append(outcome)
+                    if !stop.isAsked, let next = waiting.popFirst() {
+                        group.addTask { await worker.work(on: next) }
+                    }
+                }
+                return outcomes
+            }
+        }
+    }
+
+    /// Runs `body`; once a stop is asked for, it has the stop patience to finish, then it is cancelled.
+    private func withStopPatience<Result: Sendable>(_ body: @escaping @Sendable () async -> Result) async -> Result {
+        let core = core
+        return await withTaskGroup(of: Result?.self) { group in
+            group.addTask { await body() }
+            group.addTask {
+                var patience = core.settings.stopPatience
+                while !Task.isCancelled, patience > 0 {
+                    do { try await core.time.sleep(for: .milliseconds(100)) } catch { return nil }
+                    if core.stop.isAsked { patience -= 0.1 }
+                }
+                return nil
+            }
+            var result: Result?
+            while let finished = await group.next() {
+                group.cancelAll()
+                if let finished { result = finished }
+            }
+            // The first task always ends with a result.
+            guard let result else { return await body() }
+            return result
+        }
+    }
+
+    /// The daemon: works on what is due until a stop is asked for.
+    ///
+    /// - Throws: ``JournalError`` when the journal can't be read; what is in flight is parked first.
+    package func run() async throws(JournalError) {
+        try await enroll()
+        let scheduler = Scheduler(engine: self, core: core, doorbell: doorbell)
+        try await scheduler.run()
+    }
+}
+
+/// Why a key can't be adopted.
+package enum AdoptError: Error, Sendable, Equatable, CustomStringConvertible {
+    case noPolicy(SecretName)
+    case alreadyManaged(SecretName)
+
+    package var description: String {
+        switch self {
+        case .noPolicy(let secret): "no policy names \(secret); write one first, then adopt its key"
+        case .alreadyManaged(let secret):
+            "\(secret) already has a version that Keyturn keeps; `keyturn rotate \(secret)` replaces it"
+        }
+    }
+}

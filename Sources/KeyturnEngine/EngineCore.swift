@@ -1,0 +1,65 @@
+import Foundation
+import KeyturnCore
+import Logging
+import Synchronization
+
+/// What every worker of an engine shares.
+struct EngineCore: Sendable {
+    let journal: any Journal
+    let sealer: any Sealer
+    let time: any Timekeeper
+    let settings: EngineSettings
+    let gates: SystemGates
+    let logger: Logger
+    /// Names this process in leases.
+    let owner: String
+    let installation: Installation
+    let random: SharedRandomness
+    /// Set once a stop is asked for: no new step begins.
+    let stop: StopSignal
+}
+
+/// A random source that several tasks share.
+package final class SharedRandomness: Sendable {
+    private let generator: Mutex<any RandomNumberGenerator & Sendable>
+
+    package init(_ generator: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()) {
+        self.generator = Mutex(generator)
+    }
+
+    func nonce() -> String {
+        generator.withLock { generator in
+            var words = SharedWords(words: (0..<4).map { _ in generator.next() })
+            return Lineage.nonce(using: &words)
+        }
+    }
+
+    /// A generator for one decision, seeded from the shared source.
+    func fork() -> SharedWords {
+        generator.withLock { generator in SharedWords(words: (0..<8).map { _ in generator.next() }) }
+    }
+}
+
+/// A few random words, handed out in turn and around.
+struct SharedWords: RandomNumberGenerator {
+    private let words: [UInt64]
+    private var index = 0
+
+    init(words: [UInt64]) { self.words = words.isEmpty ? [0] : words }
+
+    mutating func next() -> UInt64 {
+        index += 1
+        return words[(index - 1) % words.count]
+    }
+}
+
+/// Tells all workers that a stop was asked for.
+package final class StopSignal: Sendable {
+    private let asked = Mutex(false)
+
+    package init() {}
+
+    package func ask() { asked.withLock { $0 = true } }
+
+    package var isAsked: Bool { asked.withLock { $0 } }
+}

@@ -1,0 +1,232 @@
+import Foundation
+import KeyturnCore
+
+extension RotationDriver {
+    /// Makes the key, or finds out what became of the one that was asked for before.
+    func issue(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
+        guard let policy else { return .moved }
+        do throws(SystemError) {
+            let issuer = try workplace.issuer(policy.issuer)
+            if let intent = session.record.rotation?.issueIntent {
+                return try await resolve(intent, issuer, &session)
+            }
+            return try await ask(issuer, policy, &session)
+        } catch let error as SystemError {
+            return .failed(.issue, error)
+        }
+    }
+
+    /// Everything that can be checked is checked, then the intent is made durable, then the issuer is asked, once.
+    private func ask(
+        _ issuer: any Issuer, _ policy: Policy, _ session: inout SecretSession
+    ) async throws -> StepResult {
+        try await probeBackends(policy)
+        let request = IssueRequest(
+            lineage: Lineage(
+                secret: secret, version: session.record.rotation?.version ?? 0, nonce: core.random.nonce()),
+            parameters: policy.issue, lifetime: policy.lifetime?.seconds, intendedAt: now,
+            knownKeyIDs: session.record.versions.compactMap(\.keyID))
+        let prepared = try await call(policy.issuer) { () throws(SystemError) in try await issuer.prepare(request) }
+        // Also shows that sealing works before there is a key that needs it.
+        let sealed = try writing.seal(prepared.chosen ?? KeyMaterial(value: SecretValue([])))
+        let intent = RotationRecord.IssueIntent(
+            nonce: request.lineage.nonce, issuer: policy.issuer, intendedAt: request.intendedAt, notes: prepared.notes,
+            sealedChosen: prepared.chosen == nil ? nil : sealed, parameters: request.parameters,
+            lifetime: request.lifetime, knownKeyIDs: request.knownKeyIDs)
+        try await intend([.issue], &session) { record, _ in record.rotation?.issueIntent = intent }
+        return try await make(issuer, policy.issuer, request, prepared, &session)
+    }
+
+    private func make(
+        _ issuer: any Issuer, _ name: String, _ request: IssueRequest, _ prepared: IssuePreparation,
+        _ session: inout SecretSession
+    ) async throws -> StepResult {
+        let key: IssuedKey
+        do throws(SystemError) {
+            key = try await call(name) { () throws(SystemError) in
+                try await issuer.issue(request, prepared: prepared)
+            }
+        } catch {
+            // An unknown outcome keeps its intent, and is resolved before anything else is asked.
+            if !error.mayHaveTakenEffect, error.code != .cancelled {
+                try await session.commit { record, _ in record.rotation?.issueIntent = nil }
+            }
+            return .failed(.issue, error)
+        }
+        try await keep(key, issuer, request, &session)
+        return .moved
+    }
+
+    /// Seals the key into the journal. A journal that can't take it loses no key: the key is revoked again, and the
+    /// intent that lies there lets a restart look for it.
+    private func keep(
+        _ key: IssuedKey, _ issuer: any Issuer, _ request: IssueRequest, _ session: inout SecretSession
+    ) async throws {
+        guard let policy else { return }
+        do {
+            let sealed = try writing.seal(key.material)
+            let version = VersionRecord(
+                number: request.lineage.version, stage: .pending, keyID: key.keyID, issuedAt: key.issuedAt,
+                expiresAt: key.expiresAt, sealed: sealed, issuer: policy.issuer, issueParameters: request.parameters,
+                backends: policy.storedBackends(keeping: []))
+            try await session.commit { record, outbox in
+                record.put(version)
+                record.rotation?.issueIntent = nil
+                apply(.issued, to: &record, &outbox)
+                var detail = ["lineage": request.lineage.nonce]
+                if let keyID = key.keyID { detail["keyId"] = keyID }
+                succeed(.issue, in: &record, &outbox, detail: detail)
+            }
+        } catch {
+            let handle = KeyHandle(
+                secret: secret, version: request.lineage.version, keyID: key.keyID, material: key.material,
+                parameters: request.parameters)
+            core.logger.error(
+                "a new key could not be recorded and is revoked again",
+                metadata: ["secret": "\(secret)", "keyId": "\(key.keyID ?? "-")", "error": "\(error)"])
+            do throws(SystemError) { try await issuer.revoke(handle) } catch let undoing {
+                core.logger.error(
+                    "it could not be revoked; the next start looks for it",
+                    metadata: ["secret": "\(secret)", "error": "\(undoing)"])
+            }
+            throw error
+        }
+    }
+
+    /// Asks what became of a key whose answer was lost, and adopts or undoes it.
+    private func resolve(
+        _ intent: RotationRecord.IssueIntent, _ issuer: any Issuer, _ session: inout SecretSession
+    ) async throws -> StepResult {
+        guard let policy, let rotation = session.record.rotation else { return .moved }
+        let request = intent.request(for: secret, version: rotation.version)
+        let prepared = try writing.preparation(of: intent, for: rotation.version)
+        switch issuer.traits.kind {
+        case .chosen, .slots:
+            // Setting the same value again is harmless.
+            core.logger.notice(
+                "unknown outcome: the same key is set again", metadata: ["secret": "\(secret)", "step": "issue"])
+            return try await make(issuer, policy.issuer, request, prepared, &session)
+        case .listable, .unlistable:
+            let resolution = try await call(policy.issuer) { () throws(SystemError) in
+                try await issuer.resolve(request, prepared: prepared)
+            }
+            return try await take(resolution, request, issuer, &session)
+        }
+    }
+
+    private func take(
+        _ resolution: IssueResolution, _ request: IssueRequest, _ issuer: any Issuer, _ session: inout SecretSession
+    ) async throws -> StepResult {
+        switch resolution {
+        case .neverMade:
+            try await close("never-made", "the key was never made", &session)
+        case .made(let key):
+            try await keep(key, issuer, request, &session)
+        case .orphaned(let keyIDs):
+            for keyID in keyIDs {
+                let orphan = KeyHandle(
+                    secret: secret, version: request.lineage.version, keyID: keyID, material: nil,
+                    parameters: request.parameters)
+                try await intend([.revoke], &session)
+                try await call(policy?.issuer ?? "") { () throws(SystemError) in try await issuer.revoke(orphan) }
+            }
+            try await close(
+                "orphan-revoked", "the key was made and its text lost; it was revoked", &session,
+                detail: ["keyIds": keyIDs.joined(separator: " ")])
+        case .unknowable(let diesAt):
+            let orphan = OrphanRecord(
+                of: request, issuer: policy?.issuer ?? "", .possible, since: now, until: diesAt,
+                detail: "the answer to its creation was lost")
+            try await close("possibly-orphaned", orphan.sentence, &session, orphan: orphan)
+        case .undecided(let seconds):
+            return .failed(
+                .issue,
+                SystemError(
+                    .notYet, "it is too early to tell whether the key was made", retryAfter: seconds))
+        case .ambiguous(let reason):
+            let orphan = OrphanRecord(
+                of: request, issuer: policy?.issuer ?? "", .undecided, since: now, until: nil, detail: reason)
+            let now = now
+            try await session.commit { record, outbox in
+                outbox.orphans.append(orphan)
+                record.quarantine = SecretRecord.Quarantine(
+                    since: now, reason: "a key may have been made and can't be told from others: \(reason)")
+            }
+            return .failed(
+                .issue,
+                SystemError(
+                    .conflict, reason, advice: "decide with `keyturn orphans list`, then `keyturn resume \(secret)`"))
+        }
+        return .moved
+    }
+
+    /// Forgets an intent whose outcome is known now.
+    private func close(
+        _ outcome: String, _ sentence: String, _ session: inout SecretSession, detail: [String: String] = [:],
+        orphan: OrphanRecord? = nil
+    ) async throws(JournalError) {
+        core.logger.notice(
+            "unknown outcome resolved",
+            metadata: ["secret": "\(secret)", "step": "issue", "outcome": "\(outcome)", "detail": "\(sentence)"])
+        let desk = desk()
+        try await session.commit { record, outbox in
+            record.rotation?.issueIntent = nil
+            outbox.audit.append(
+                AuditEvent(
+                    at: desk.now, kind: "step.resolved", secret: record.name, version: record.rotation?.version,
+                    step: RotationStep.issue.text, detail: detail.merging(["outcome": outcome]) { first, _ in first }))
+            guard let orphan else { return }
+            outbox.orphans.append(orphan)
+            desk.tell(
+                .possibleOrphan, severity: .warning, version: record.rotation?.version, reason: outcome,
+                summary: orphan.sentence, advice: "see `keyturn orphans list`", about: record.name, &outbox)
+        }
+    }
+
+    /// Whether every required backend can be reached and written to, before a key is made.
+    private func probeBackends(_ policy: Policy) async throws(SystemError) {
+        for entry in policy.backends where entry.required {
+            let backend = try workplace.backend(entry.name)
+            try await core.gates.call(.backend(entry.name)) { () throws(SystemError) in
+                try await backend.probe(entry.target)
+            }
+        }
+    }
+
+    private func call<Result: Sendable>(
+        _ issuer: String, _ body: () async throws(SystemError) -> Result
+    ) async throws(SystemError) -> Result {
+        try await core.gates.call(.issuer(issuer), body)
+    }
+}
+
+extension RotationRecord.IssueIntent {
+    /// The request as it was made.
+    func request(for secret: SecretName, version: Int) -> IssueRequest {
+        IssueRequest(
+            lineage: Lineage(secret: secret, version: version, nonce: nonce), parameters: parameters,
+            lifetime: lifetime, intendedAt: intendedAt, knownKeyIDs: knownKeyIDs)
+    }
+}
+
+extension OrphanRecord {
+    init(
+        of request: IssueRequest, issuer: String, _ state: State, since: Date, until: Date?, detail: String
+    ) {
+        self.init(
+            id: request.lineage.description, secret: request.lineage.secret, version: request.lineage.version,
+            issuer: issuer, keyID: nil, issueParameters: request.parameters, state: state, since: since, until: until,
+            detail: detail)
+    }
+
+    /// The finding in one sentence.
+    package var sentence: String {
+        switch (state, until) {
+        case (.possible, let until?):
+            "version \(version) of \(secret) is possibly orphaned until \(until.formatted(.iso8601)): \(detail)"
+        case (.possible, nil): "version \(version) of \(secret) is possibly orphaned: \(detail)"
+        case (.undecided, _): "a key of \(secret) may be an orphan: \(detail)"
+        case (.closed, _): "version \(version) of \(secret) is no orphan any more: \(detail)"
+        }
+    }
+}

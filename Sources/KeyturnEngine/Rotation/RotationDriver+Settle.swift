@@ -1,0 +1,177 @@
+import Foundation
+import KeyturnCore
+
+extension RotationDriver {
+    /// Proves that the pending key works, before any consumer can see it.
+    func verify(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
+        guard let policy, let rotation = session.record.rotation,
+            let version = session.record.version(rotation.version)
+        else { return .moved }
+        try await intend([.verify], &session)
+        let verification = KeyVerification(core: core, workplace: workplace)
+        let verdict: KeyVerification.Verdict
+        do throws(SystemError) {
+            verdict = try await verification.verify(
+                writing.handle(of: version), issuerName: version.issuer, checks: policy.checks)
+        } catch { return .failed(.verify, error) }
+        switch verdict {
+        case .works:
+            try await session.commit { record, outbox in
+                apply(.verified, to: &record, &outbox)
+                succeed(.verify, in: &record, &outbox)
+                settleWhenDone(&record, &outbox)
+            }
+            return .moved
+        case .refused(let reason):
+            return .failed(
+                .verify,
+                SystemError(.rejectedValue, "the new key was refused: \(reason)", advice: "see the check in the policy"))
+        }
+    }
+
+    /// Makes the new version current in the same transaction that learns of the last backend.
+    func settleWhenDone(_ record: inout SecretRecord, _ outbox: inout Outbox) {
+        guard let rotation = record.rotation, rotation.machine.phase == .settled,
+            var version = record.version(rotation.version)
+        else { return }
+        let now = now
+        if var old = record.current, old.number != version.number {
+            old.stage = .previous
+            old.tainted = old.tainted || rotation.compromised
+            let grace = old.tainted ? 0 : policy?.grace.timeInterval ?? 0
+            old.retireAt = now.addingTimeInterval(grace)
+            record.put(old)
+        }
+        version.stage = .current
+        version.promotedAt = now
+        record.put(version)
+        record.rotation = nil
+        record.abandonedInARow = 0
+        outbox.audit.append(
+            AuditEvent(at: now, kind: "version.promoted", secret: record.name, version: version.number))
+        desk().clear([.rotationFailed, .rotationOverdue, .keyExpired, .quarantined], in: &record, &outbox)
+        core.logger.notice(
+            "new version is current", metadata: ["secret": "\(record.name)", "version": "\(version.number)"])
+    }
+
+    /// Turns the rotation round: everything that it did is undone.
+    func abandon(_ session: inout SecretSession, because reason: String) async throws(JournalError) {
+        core.logger.warning("rotation is abandoned", metadata: ["secret": "\(secret)", "reason": "\(reason)"])
+        let now = now
+        try await session.commit { record, outbox in
+            apply(.abandon, to: &record, &outbox)
+            record.rotation?.attempt = 0
+            outbox.audit.append(
+                AuditEvent(
+                    at: now, kind: "rotation.abandoned", secret: record.name, version: record.rotation?.version,
+                    detail: ["reason": reason]))
+        }
+    }
+
+    /// Takes the pending version out of the backends, then revokes its key.
+    func undo(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
+        guard let rotation = session.record.rotation else { return .moved }
+        if rotation.machine.backends.contains(where: { $0.progress == .staged }) { return try await unstage(&session) }
+        do throws(SystemError) {
+            if let version = session.record.version(rotation.version) {
+                let handle = writing.handle(of: version)
+                try await revoke(handle, issuedBy: version.issuer, &session)
+            } else if let intent = rotation.issueIntent {
+                try await revokeUnknown(intent, rotation, &session)
+            }
+        } catch let error as SystemError {
+            return .failed(.revoke, error)
+        } catch let error as JournalError {
+            throw error
+        } catch {
+            return .failed(.revoke, SystemError(.local, "undoing failed"))
+        }
+        try await bury(&session)
+        return .moved
+    }
+
+    private func revoke(
+        _ handle: KeyHandle, issuedBy name: String, _ session: inout SecretSession
+    ) async throws {
+        let issuer = try workplace.issuer(name)
+        try await intend([.revoke], &session)
+        try await core.gates.call(.issuer(name)) { () throws(SystemError) in try await issuer.revoke(handle) }
+    }
+
+    /// Undoes a key that may or may not have been made.
+    private func revokeUnknown(
+        _ intent: RotationRecord.IssueIntent, _ rotation: RotationRecord, _ session: inout SecretSession
+    ) async throws {
+        let issuer = try workplace.issuer(intent.issuer)
+        let request = intent.request(for: secret, version: rotation.version)
+        let prepared = try writing.preparation(of: intent, for: rotation.version)
+        let resolution = try await core.gates.call(.issuer(intent.issuer)) { () throws(SystemError) in
+            try await issuer.resolve(request, prepared: prepared)
+        }
+        let keyIDs: [String?]
+        switch resolution {
+        case .neverMade: keyIDs = []
+        case .made(let key): keyIDs = [key.keyID]
+        case .orphaned(let found): keyIDs = found
+        case .undecided(let seconds):
+            throw SystemError(.notYet, "it is too early to tell whether the key was made", retryAfter: seconds)
+        case .unknowable(let diesAt):
+            try await report(
+                OrphanRecord(
+                    of: request, issuer: intent.issuer, .possible, since: now, until: diesAt,
+                    detail: "its creation was given up unanswered"), &session)
+            keyIDs = []
+        case .ambiguous(let reason):
+            try await report(
+                OrphanRecord(
+                    of: request, issuer: intent.issuer, .undecided, since: now, until: nil, detail: reason), &session)
+            keyIDs = []
+        }
+        for keyID in keyIDs {
+            try await revoke(
+                KeyHandle(
+                    secret: secret, version: rotation.version, keyID: keyID, material: prepared.chosen,
+                    parameters: intent.parameters), issuedBy: intent.issuer, &session)
+        }
+    }
+
+    private func report(
+        _ orphan: OrphanRecord, _ session: inout SecretSession
+    ) async throws(JournalError) {
+        let desk = desk()
+        try await session.commit { record, outbox in
+            outbox.orphans.append(orphan)
+            desk.tell(
+                .possibleOrphan, severity: .warning, version: orphan.version, reason: orphan.state.rawValue,
+                summary: orphan.sentence, advice: "see `keyturn orphans list`", about: record.name, &outbox)
+        }
+    }
+
+    /// Closes an abandoned rotation. Too many in a row need a person.
+    private func bury(_ session: inout SecretSession) async throws(JournalError) {
+        let desk = desk()
+        try await session.commit { record, outbox in
+            guard let rotation = record.rotation else { return }
+            succeed(.revoke, in: &record, &outbox)
+            apply(.revoked, to: &record, &outbox)
+            if var version = record.version(rotation.version) {
+                version.stage = .abandoned
+                version.endedAt = desk.now
+                version.sealed = nil
+                record.put(version)
+            }
+            record.rotation = nil
+            record.abandonedInARow += 1
+            // What was asked for is still wanted.
+            if rotation.reason == PlanReason.requested.rawValue || rotation.reason == PlanReason.compromised.rawValue {
+                record.request = SecretRecord.RotationRequest(
+                    at: rotation.startedAt, compromised: rotation.compromised)
+            }
+            if record.abandonedInARow >= core.settings.maximumReissues {
+                quarantine(
+                    &record, &outbox, desk, reason: "\(record.abandonedInARow) new keys in a row were given up",
+                    advice: "see `keyturn history \(record.name)`, then `keyturn resume \(record.name)`")
+            }
+        }
+    }
+}

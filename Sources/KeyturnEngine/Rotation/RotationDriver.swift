@@ -1,0 +1,182 @@
+import Foundation
+import KeyturnCore
+
+/// Drives the rotation of one secret: asks the machine what is next, makes the intent durable, takes the step, makes the
+/// outcome durable.
+///
+/// It knows no way of its own to recover. A restart finds the machine where the last commit left it: an intent to issue
+/// without an answer is resolved by asking the issuer, every other step is simply taken again.
+struct RotationDriver {
+    let core: EngineCore
+    let workplace: Workplace
+    /// `nil` when no policy names the secret any more.
+    let policy: Policy?
+    let secret: SecretName
+
+    /// Why driving came to a rest.
+    enum Rest {
+        /// The rotation is over, one way or the other, or there was none.
+        case finished
+        /// A step failed; it is tried again later or a person is needed.
+        case failed(StepFailure)
+        /// A stop was asked for.
+        case parked
+    }
+
+    /// What a step came to.
+    enum StepResult {
+        case moved
+        case failed(RotationStep, SystemError)
+    }
+
+    var writing: VersionWriting { VersionWriting(core: core, secret: secret) }
+    var readBack: ReadBack { ReadBack(core: core, workplace: workplace) }
+    var now: Date { core.time.now() }
+
+    func desk() -> AlertDesk {
+        AlertDesk(core: core, policy: policy, sinks: workplace.sinkNames(for: policy), now: now)
+    }
+
+    /// Starts a rotation. Nothing outside has happened yet.
+    func begin(_ session: inout SecretSession, because reason: PlanReason) async throws(JournalError) {
+        guard let policy else { return }
+        let now = now
+        try await session.commit { record, outbox in
+            let compromised = record.request?.compromised ?? false
+            let rotation = RotationRecord(
+                version: record.nextNumber, machine: RotationMachine(backends: policy.rotationBackends), startedAt: now,
+                reason: reason.rawValue, compromised: compromised, issueDigest: policy.origin.issueDigest,
+                reissues: record.abandonedInARow)
+            record.rotation = rotation
+            record.request = nil
+            if compromised, var current = record.current {
+                current.tainted = true
+                record.put(current)
+            }
+            outbox.audit.append(
+                AuditEvent(
+                    at: now, kind: "rotation.started", secret: record.name, version: rotation.version,
+                    detail: ["reason": reason.rawValue, "policy": policy.origin.digest]))
+        }
+        core.logger.info("rotation started", metadata: ["secret": "\(secret)", "reason": "\(reason.rawValue)"])
+    }
+
+    /// Takes steps until the rotation is over, a step fails or a stop is asked for.
+    func drive(_ session: inout SecretSession) async throws(JournalError) -> Rest {
+        while let rotation = session.record.rotation {
+            guard session.record.quarantine == nil else {
+                return rotation.lastError.map(Rest.failed) ?? .finished
+            }
+            guard !core.stop.isAsked, !Task.isCancelled else { return .parked }
+            if let reason = reasonToAbandon(rotation, session.record) {
+                try await abandon(&session, because: reason)
+                continue
+            }
+            try await followPolicy(&session)
+            guard case .failed(let step, let error) = try await takeNext(&session) else { continue }
+            if error.code == .cancelled { return .parked }
+            return .failed(try await fail(&session, at: step, with: error))
+        }
+        return .finished
+    }
+
+    private func takeNext(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
+        switch session.record.rotation?.machine.phase {
+        case .issuing: try await issue(&session)
+        case .staging: try await stage(&session)
+        case .verifying: try await verify(&session)
+        case .promoting: try await promote(&session)
+        case .abandoning: try await undo(&session)
+        case .settled, .abandoned, nil: .moved
+        }
+    }
+
+    /// Takes an event into the record's machine; an event out of place is a defect, and a person looks at it.
+    func apply(_ event: RotationMachine.Event, to record: inout SecretRecord, _ outbox: inout Outbox) {
+        do throws(RotationTransitionError) {
+            try record.rotation?.machine.handle(event)
+        } catch {
+            record.quarantine = SecretRecord.Quarantine(since: now, reason: "internal: \(error)")
+        }
+    }
+
+    /// Records a step that succeeded, and forgets the failures before it.
+    func succeed(
+        _ step: RotationStep, in record: inout SecretRecord, _ outbox: inout Outbox, detail: [String: String] = [:]
+    ) {
+        record.rotation?.attempt = 0
+        record.rotation?.lastError = nil
+        record.rotation?.nextAttempt = nil
+        outbox.audit.append(
+            AuditEvent(
+                at: now, kind: "step.succeeded", secret: record.name, version: record.rotation?.version,
+                step: step.text, detail: detail))
+        core.logger.info(
+            "step done",
+            metadata: [
+                "secret": "\(record.name)", "step": "\(step.text)", "version": "\(record.rotation?.version ?? 0)",
+            ])
+    }
+
+    /// Makes the intents of steps durable before they are taken.
+    func intend(
+        _ steps: [RotationStep], _ session: inout SecretSession,
+        _ change: (inout SecretRecord, inout Outbox) -> Void = { _, _ in }
+    ) async throws(JournalError) {
+        let now = now
+        try await session.commit { record, outbox in
+            outbox.audit += steps.map { step in
+                AuditEvent(
+                    at: now, kind: "step.intended", secret: record.name, version: record.rotation?.version,
+                    step: step.text, detail: ["attempt": String((record.rotation?.attempt ?? 0) + 1)])
+            }
+            change(&record, &outbox)
+        }
+    }
+
+    /// A rotation that a changed policy has made pointless, while nobody can have seen its key.
+    private func reasonToAbandon(_ rotation: RotationRecord, _ record: SecretRecord) -> String? {
+        guard !rotation.machine.isPastFirstPromote, rotation.machine.phase != .abandoning else { return nil }
+        guard let policy else { return "no policy names the secret any more" }
+        if policy.origin.issueDigest != rotation.issueDigest { return "the policy asks for another key now" }
+        if let expiresAt = record.version(rotation.version)?.expiresAt, expiresAt <= now {
+            return "the new key expired before it could be used"
+        }
+        return nil
+    }
+
+    /// Lets backends that joined or left the policy join or leave the rotation.
+    private func followPolicy(_ session: inout SecretSession) async throws(JournalError) {
+        guard let policy, let rotation = session.record.rotation else { return }
+        var machine = rotation.machine
+        machine.follow(backends: policy.rotationBackends)
+        guard machine != rotation.machine else { return }
+        let followed = machine
+        try await session.commit { record, outbox in
+            record.rotation?.machine = followed
+            if var version = record.version(rotation.version) {
+                version.backends = policy.storedBackends(keeping: version.backends)
+                record.put(version)
+            }
+            outbox.audit.append(
+                AuditEvent(
+                    at: now, kind: "rotation.policy-changed", secret: record.name, version: rotation.version,
+                    detail: ["policy": policy.origin.digest]))
+            settleWhenDone(&record, &outbox)
+        }
+    }
+}
+
+extension Policy {
+    var rotationBackends: [(name: String, required: Bool)] { backends.map { ($0.name, $0.required) } }
+
+    /// The policy's backends as a version records them, with what is already known of those that it has.
+    func storedBackends(keeping known: [VersionRecord.StoredBackend]) -> [VersionRecord.StoredBackend] {
+        backends.map { entry in
+            let before = known.first { $0.target == entry.target && $0.template == entry.template?.text }
+            return VersionRecord.StoredBackend(
+                target: entry.target, template: entry.template?.text, required: entry.required,
+                receipt: before?.receipt ?? [:])
+        }
+    }
+}

@@ -1,0 +1,191 @@
+import Foundation
+import KeyturnCore
+
+/// Does all that is due for one secret, under a lease: tells what has to be told, drives the rotation, retires old versions.
+struct SecretWorker {
+    let core: EngineCore
+    let workplace: Workplace
+
+    func work(on secret: SecretName) async -> WorkOutcome {
+        do throws(JournalError) {
+            let now = core.time.now()
+            let until = now.addingTimeInterval(core.settings.lease)
+            guard let lease = try await core.journal.claim(secret, owner: core.owner, now: now, until: until) else {
+                return WorkOutcome(secret: secret, result: .leasedElsewhere)
+            }
+            let record = try await core.journal.record(of: secret) ?? SecretRecord(name: secret)
+            var session = SecretSession(record: record, lease: lease, core: core, leaseUntil: until)
+            do throws(JournalError) {
+                let outcome = try await work(&session)
+                await session.release()
+                return outcome
+            } catch {
+                await session.release()
+                throw error
+            }
+        } catch {
+            core.logger.error("the journal failed", metadata: ["secret": "\(secret)", "error": "\(error)"])
+            return WorkOutcome(secret: secret, result: .journalFailed(error))
+        }
+    }
+
+    private func work(_ session: inout SecretSession) async throws(JournalError) -> WorkOutcome {
+        let secret = session.record.name
+        let policy = workplace.policies[secret]
+        try await markSchedule(policy, &session)
+        var outcome = WorkOutcome(secret: secret, result: .nothingDue)
+        var waited = 0.0
+        while true {
+            try await tell(policy, &session)
+            let before = session.record
+            try await rotate(policy, &session, &outcome)
+            if !outcome.isParked { try await retire(policy, &session, &outcome) }
+            if outcome.isParked || core.stop.isAsked { break }
+            if session.record != before { continue }
+            guard let pause = try await inlinePause(session.record, waited) else { break }
+            waited += pause
+            do throws(SystemError) { try await core.pause(pause) } catch { break }
+        }
+        let plan = try await plan(session.record, policy)
+        let desk = desk(policy)
+        try await session.finish(nextDue: outcome.isParked ? desk.now : plan.nextLook) { _, _ in }
+        outcome.isQuarantined = session.record.quarantine != nil
+        outcome.nextLook = plan.nextLook
+        return outcome
+    }
+
+    private func rotate(
+        _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
+    ) async throws(JournalError) {
+        let plan = try await plan(session.record, policy)
+        guard plan.isDue(at: core.time.now()), !core.stop.isAsked else { return }
+        let driver = RotationDriver(core: core, workplace: workplace, policy: policy, secret: session.record.name)
+        if session.record.rotation == nil { try await driver.begin(&session, because: plan.reason) }
+        let current = session.record.current?.number
+        switch try await driver.drive(&session) {
+        case .finished: if session.record.current?.number != current { outcome.result = .rotated }
+        case .failed(let failure): outcome.result = .failed(failure)
+        case .parked: outcome.isParked = true
+        }
+    }
+
+    private func retire(
+        _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
+    ) async throws(JournalError) {
+        guard session.record.quarantine == nil, session.record.pausedSince == nil, session.record.rotation == nil else {
+            return
+        }
+        let now = core.time.now()
+        for planned in try await plan(session.record, policy).retirements {
+            guard let at = planned.at, at <= now else { continue }
+            let driver = RetirementDriver(
+                core: core, workplace: workplace, policy: policy, secret: session.record.name)
+            switch try await driver.drive(planned.version, &session) {
+            case .retired: outcome.retired += 1
+            case .waiting: break
+            case .failed(let failure): outcome.result = .failed(failure)
+            case .parked:
+                outcome.isParked = true
+                return
+            }
+        }
+    }
+
+    /// The plan as everything else sees it, with what `after` asks for.
+    func plan(_ record: SecretRecord, _ policy: Policy?) async throws(JournalError) -> SecretPlan {
+        let now = core.time.now()
+        var busy: [SecretName] = []
+        for name in policy?.after ?? [] {
+            guard let other = workplace.policies[name] else { continue }
+            let known = try await core.journal.record(of: name)
+            let theirs = Planner.plan(
+                name, SecretFacts(policy: other, record: known, traits: workplace.issuers[other.issuer]?.traits),
+                at: now)
+            if theirs.isDue(at: now) || known?.rotation != nil { busy.append(name) }
+        }
+        // A version's key counts at the issuer that made it.
+        let issuer = policy?.issuer ?? record.current?.issuer
+        return Planner.plan(
+            record.name,
+            SecretFacts(
+                policy: policy, record: record, traits: issuer.flatMap { workplace.issuers[$0]?.traits },
+                busyPredecessors: busy), at: now)
+    }
+
+    /// Notes when a schedule is first seen, so that an edited one does not rotate everything at once.
+    private func markSchedule(_ policy: Policy?, _ session: inout SecretSession) async throws(JournalError) {
+        guard let digest = policy?.origin.scheduleDigest, session.record.schedule?.digest != digest else { return }
+        let now = core.time.now()
+        try await session.commit { record, _ in
+            record.schedule = SecretRecord.ScheduleMark(
+                digest: digest, since: now, replacedAnother: record.schedule != nil)
+        }
+    }
+
+    private func desk(_ policy: Policy?) -> AlertDesk {
+        AlertDesk(core: core, policy: policy, sinks: workplace.sinkNames(for: policy), now: core.time.now())
+    }
+
+    /// Overdue and expired are told once, when they come true.
+    private func tell(_ policy: Policy?, _ session: inout SecretSession) async throws(JournalError) {
+        guard policy != nil else { return }
+        let plan = try await plan(session.record, policy)
+        let desk = desk(policy)
+        let record = session.record
+        let isExpired = plan.state == .expired && record.firing[AlertEvent.Kind.keyExpired.rawValue] == nil
+        let isOverdue =
+            (plan.timing.map { desk.now >= $0.overdueAt } ?? false)
+            && record.firing[AlertEvent.Kind.rotationOverdue.rawValue] == nil
+        guard isExpired || isOverdue else { return }
+        // A rotation that is due this moment gets its chance first; it is told when that did not help.
+        if record.rotation == nil, plan.isDue(at: desk.now), record.request == nil, !isExpired { return }
+        try await session.commit { record, outbox in
+            if isExpired {
+                desk.raise(
+                    .keyExpired, severity: .critical, version: record.current?.number, reason: plan.reason.rawValue,
+                    summary: "the current key of \(record.name) has expired; \(plan.sentence)",
+                    advice: "see `keyturn explain \(record.name)`", in: &record, &outbox)
+            }
+            if isOverdue {
+                desk.raise(
+                    .rotationOverdue, severity: .error, version: record.current?.number, reason: plan.reason.rawValue,
+                    summary: "the rotation of \(record.name) is overdue; \(plan.sentence)",
+                    advice: "see `keyturn explain \(record.name)`", in: &record, &outbox)
+            }
+        }
+    }
+
+    /// How long to wait here for the next try, when a pass has that patience.
+    private func inlinePause(_ record: SecretRecord, _ waited: Double) async throws(JournalError) -> Double? {
+        guard core.settings.inlineWait > 0, record.quarantine == nil, record.pausedSince == nil else { return nil }
+        let next = [record.rotation?.nextAttempt].compactMap { $0 }.min()
+        guard let next else { return nil }
+        let pause = max(0.05, next.timeIntervalSince(core.time.now()))
+        return waited + pause <= core.settings.inlineWait ? pause : nil
+    }
+}
+
+/// What came of the work on one secret.
+package struct WorkOutcome: Sendable {
+    package enum Result: Sendable {
+        case nothingDue
+        case rotated
+        case failed(StepFailure)
+        case leasedElsewhere
+        case journalFailed(JournalError)
+    }
+
+    package let secret: SecretName
+    package internal(set) var result: Result
+    /// Versions retired.
+    package internal(set) var retired = 0
+    package internal(set) var isQuarantined = false
+    /// Work was left for the next start because a stop was asked for.
+    package internal(set) var isParked = false
+    package internal(set) var nextLook: Date?
+
+    init(secret: SecretName, result: Result) {
+        self.secret = secret
+        self.result = result
+    }
+}

@@ -1,0 +1,79 @@
+import Foundation
+import KeyturnCore
+
+/// The work on one secret under a lease: its record, and the only way to change it.
+///
+/// A session belongs to one task. Steps that run side by side hand their outcomes back to that task, which commits them
+/// one by one.
+struct SecretSession {
+    private(set) var record: SecretRecord
+    private let lease: Lease
+    private let core: EngineCore
+    private var leaseUntil: Date
+    private var nextDue: Date?
+
+    init(record: SecretRecord, lease: Lease, core: EngineCore, leaseUntil: Date) {
+        self.record = record
+        self.lease = lease
+        self.core = core
+        self.leaseUntil = leaseUntil
+        // Until the work is done: a crash finds the secret due at once.
+        nextDue = core.time.now()
+    }
+
+    /// Changes the record durably. What `change` adds to the outbox is written in the same transaction.
+    ///
+    /// - Throws: ``JournalError``; the record is as before then.
+    mutating func commit(_ change: (inout SecretRecord, inout Outbox) -> Void) async throws(JournalError) {
+        var next = record
+        var outbox = Outbox()
+        change(&next, &outbox)
+        try await renewWhenOld()
+        let written = JournalChange(
+            record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans)
+        try await write(written)
+        record = next
+    }
+
+    /// Sets when the secret is looked at next; written with the last commit of the work.
+    mutating func finish(
+        nextDue: Date?, _ change: (inout SecretRecord, inout Outbox) -> Void
+    ) async throws(JournalError) {
+        self.nextDue = nextDue
+        try await commit(change)
+    }
+
+    func release() async {
+        do { try await core.journal.release(lease) } catch {
+            core.logger.debug("lease not released", metadata: ["secret": "\(lease.secret)", "error": "\(error)"])
+        }
+    }
+
+    private mutating func renewWhenOld() async throws(JournalError) {
+        let now = core.time.now()
+        guard leaseUntil.timeIntervalSince(now) < core.settings.lease / 2 else { return }
+        let until = now.addingTimeInterval(core.settings.lease)
+        try await core.journal.renew(lease, until: until)
+        leaseUntil = until
+    }
+
+    /// A commit is never cut short by the cancellation of the work it records: it runs in a task of its own, awaited here.
+    private func write(_ change: JournalChange) async throws(JournalError) {
+        let journal = core.journal
+        let lease = lease
+        let result = await Task { () -> Result<Void, JournalError> in
+            do throws(JournalError) {
+                try await journal.commit(change, under: lease)
+                return .success(())
+            } catch { return .failure(error) }
+        }.value
+        try result.get()
+    }
+}
+
+/// What is written together with a change of a record.
+struct Outbox {
+    var audit: [AuditEvent] = []
+    var alerts: [QueuedAlert] = []
+    var orphans: [OrphanRecord] = []
+}
