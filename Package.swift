@@ -83,6 +83,9 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .testTarget(
+            name: "KeyturnCoreTests", dependencies: ["KeyturnCore"], exclude: ["Fixtures"], swiftSettings: strict
+        ),
     ],
     swiftLanguageModes: [.v6]
 )
