@@ -1,6 +1,6 @@
+import Foundation
 package import KeyturnCore
 package import Logging
-import Foundation
 
 /// Drives every due rotation through the ports: once for cron, or for as long as the daemon lives.
 package actor Engine {
@@ -44,7 +44,7 @@ package actor Engine {
     ///
     /// - Throws: `leaseLost` when another process is working on the secret.
     package func request(_ secret: SecretName, compromised: Bool) async throws(JournalError) {
-        try await change(secret) { record, outbox, now in
+        try await core.change(secret) { record, outbox, now in
             record.request = SecretRecord.RotationRequest(
                 at: now, compromised: compromised || record.request?.compromised ?? false)
             outbox.audit.append(
@@ -60,7 +60,7 @@ package actor Engine {
         let desk = AlertDesk(
             core: core, policy: workplace.policies[secret],
             sinks: workplace.sinkNames(for: workplace.policies[secret]), now: core.time.now())
-        try await change(secret) { record, outbox, now in
+        try await core.change(secret) { record, outbox, now in
             guard record.quarantine != nil else { return }
             record.quarantine = nil
             record.abandonedInARow = 0
@@ -80,7 +80,7 @@ package actor Engine {
         let writing = VersionWriting(core: core, secret: secret)
         let sealed = try writing.seal(key.material)
         var refusal: AdoptError?
-        try await change(secret) { record, outbox, now in
+        try await core.change(secret) { record, outbox, now in
             guard record.current == nil, record.rotation == nil else {
                 refusal = .alreadyManaged(secret)
                 return
@@ -100,26 +100,6 @@ package actor Engine {
         }
         if let refusal { throw refusal }
         doorbell.ring()
-    }
-
-    /// Changes a record from outside the engine's own work.
-    private func change(
-        _ secret: SecretName, _ body: (inout SecretRecord, inout Outbox, Date) -> Void
-    ) async throws(JournalError) {
-        let now = core.time.now()
-        let until = now.addingTimeInterval(core.settings.lease)
-        guard let lease = try await core.journal.claim(secret, owner: core.owner, now: now, until: until) else {
-            throw .leaseLost(secret)
-        }
-        let record = try await core.journal.record(of: secret) ?? SecretRecord(name: secret)
-        var session = SecretSession(record: record, lease: lease, core: core, leaseUntil: until)
-        do throws(JournalError) {
-            try await session.commit { record, outbox in body(&record, &outbox, now) }
-        } catch {
-            await session.release()
-            throw error
-        }
-        await session.release()
     }
 
     /// Makes every policy's secret known, so that the index of due times holds it, and looks again at those whose policy

@@ -63,3 +63,25 @@ package final class StopSignal: Sendable {
 
     package var isAsked: Bool { asked.withLock { $0 } }
 }
+
+extension EngineCore {
+    /// Changes a record from outside the engine's own work.
+    func change(
+        _ secret: SecretName, _ body: (inout SecretRecord, inout Outbox, Date) -> Void
+    ) async throws(JournalError) {
+        let now = time.now()
+        let until = now.addingTimeInterval(settings.lease)
+        guard let lease = try await journal.claim(secret, owner: owner, now: now, until: until) else {
+            throw .leaseLost(secret)
+        }
+        let record = try await journal.record(of: secret) ?? SecretRecord(name: secret)
+        var session = SecretSession(record: record, lease: lease, core: self, leaseUntil: until)
+        do throws(JournalError) {
+            try await session.commit { record, outbox in body(&record, &outbox, now) }
+        } catch {
+            await session.release()
+            throw error
+        }
+        await session.release()
+    }
+}

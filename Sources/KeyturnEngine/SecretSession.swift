@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 /// The work on one secret under a lease: its record, and the only way to change it.
 ///

@@ -51,7 +51,8 @@ package struct RotationRecord: Sendable, Codable, Equatable {
         package let knownKeyIDs: [String]
 
         package init(
-            nonce: String, issuer: String, intendedAt: Date, notes: [String: String], sealedChosen: Data?, parameters: Parameters,
+            nonce: String, issuer: String, intendedAt: Date, notes: [String: String], sealedChosen: Data?,
+            parameters: Parameters,
             lifetime: Int64?, knownKeyIDs: [String]
         ) {
             self.nonce = nonce

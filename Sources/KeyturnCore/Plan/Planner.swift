@@ -69,7 +69,8 @@ package enum Planner {
         }
         guard record.current != nil else {
             return gated(
-                Judgement(action: .issue, at: now, reason: .new, sentence: "there is no version yet"), facts, record, now)
+                Judgement(action: .issue, at: now, reason: .new, sentence: "there is no version yet"), facts, record,
+                now)
         }
         if let request = record.request {
             let reason: PlanReason = request.compromised ? .compromised : .requested
@@ -108,7 +109,8 @@ package enum Planner {
                 let frees = record.leaving.compactMap(\.retireAt).min()
                 return Judgement(
                     action: wanted.action, at: [wanted.at, frees].compactMap { $0 }.max(), reason: .keyLimit,
-                    sentence: "the issuer allows \(limit) keys and \(existing.count) exist; an old one is retired first",
+                    sentence:
+                        "the issuer allows \(limit) keys and \(existing.count) exist; an old one is retired first",
                     isBlocked: true)
             }
         }

@@ -25,7 +25,11 @@ package struct RotationTiming: Sendable, Equatable {
     /// From when on a rotation that has not begun counts as overdue.
     package var overdueAt: Date {
         let tolerance: TimeInterval
-        if let lastSafeStart { tolerance = min(86_400, max(0, lastSafeStart.timeIntervalSince(at)) / 2) } else { tolerance = 86_400 }
+        if let lastSafeStart {
+            tolerance = min(86_400, max(0, lastSafeStart.timeIntervalSince(at)) / 2)
+        } else {
+            tolerance = 86_400
+        }
         return at.addingTimeInterval(tolerance)
     }
 

@@ -154,7 +154,9 @@ extension RetirementGate {
             return GateResult(.unused, .open, "the old key was never used")
         case .at(let date)?:
             let opensAt = date.addingTimeInterval(quiet.timeInterval)
-            guard facts.now < opensAt else { return GateResult(.unused, .open, "the old key was not used for \(quiet)") }
+            guard facts.now < opensAt else {
+                return GateResult(.unused, .open, "the old key was not used for \(quiet)")
+            }
             return GateResult(
                 .unused, .blocked, "the old key was used within the last \(quiet)", opensAt: opensAt)
         }

@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 /// Brings queued alerts to their sinks, at least once each.
 struct AlertDispatcher: Sendable {

@@ -3,7 +3,7 @@ import KeyturnCore
 import Synchronization
 
 /// The door to every outside system: limits how many calls run at once and keeps a circuit breaker for each.
-package final class SystemGates: Sendable {
+final class SystemGates: Sendable {
     private struct Gate {
         let semaphore: AsyncSemaphore
         var breaker = CircuitBreaker()
@@ -25,7 +25,7 @@ package final class SystemGates: Sendable {
     private let settings: EngineSettings
     private let time: any Timekeeper
 
-    package init(settings: EngineSettings, time: any Timekeeper) {
+    init(settings: EngineSettings, time: any Timekeeper) {
         self.settings = settings
         self.time = time
     }

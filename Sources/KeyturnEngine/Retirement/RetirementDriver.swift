@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 /// Brings one old version to its end: asks the gates, then disables, revokes and prunes, one durable step after the other.
 ///
@@ -25,9 +26,10 @@ struct RetirementDriver {
     func drive(_ number: Int, _ session: inout SecretSession) async throws(JournalError) -> Rest {
         while let version = session.record.version(number), version.stage == .previous || version.stage == .disabled {
             guard !core.stop.isAsked, !Task.isCancelled else { return .parked }
-            do throws(SystemError) {
-                let blocked = try await blockingGate(version, session.record)
-                if let blocked { return try await wait(for: blocked, version, &session) }
+            do {
+                if let blocked = try await blockingGate(version, session.record) {
+                    return try await wait(for: blocked, version, &session)
+                }
                 try await takeNext(version, &session)
             } catch let error as JournalError {
                 throw error
@@ -117,7 +119,9 @@ struct RetirementDriver {
             }
             return try await revoke(version, issuer, &session)
         }
-        guard let backend = version.backends.first(where: { !$0.pruned }) else { return try await close(version, &session) }
+        guard let backend = version.backends.first(where: { !$0.pruned }) else {
+            return try await close(version, &session)
+        }
         try await prune(version, backend, &session)
     }
 
@@ -147,7 +151,9 @@ struct RetirementDriver {
             try await core.gates.call(.issuer(version.issuer)) { () throws(SystemError) in
                 try await issuer.revoke(handle)
             }
-        } then: { version, _ in version.retirement?.revoked = true }
+        } then: { version, _ in
+            version.retirement?.revoked = true
+        }
     }
 
     private func prune(

@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 extension RotationDriver {
     /// Decides what a failed step leads to: another try later, a new key, or a person.

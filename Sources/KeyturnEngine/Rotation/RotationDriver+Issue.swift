@@ -1,11 +1,12 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 extension RotationDriver {
     /// Makes the key, or finds out what became of the one that was asked for before.
     func issue(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
         guard let policy else { return .moved }
-        do throws(SystemError) {
+        do {
             let issuer = try workplace.issuer(policy.issuer)
             if let intent = session.record.rotation?.issueIntent {
                 return try await resolve(intent, issuer, &session)
@@ -13,6 +14,10 @@ extension RotationDriver {
             return try await ask(issuer, policy, &session)
         } catch let error as SystemError {
             return .failed(.issue, error)
+        } catch let error as JournalError {
+            throw error
+        } catch {
+            throw JournalError.failed("issuing stopped for an unknown reason")
         }
     }
 
@@ -78,6 +83,8 @@ extension RotationDriver {
                 succeed(.issue, in: &record, &outbox, detail: detail)
             }
         } catch {
+            // One that we chose is set again from its intent.
+            guard issuer.traits.kind == .listable || issuer.traits.kind == .unlistable else { throw error }
             let handle = KeyHandle(
                 secret: secret, version: request.lineage.version, keyID: key.keyID, material: key.material,
                 parameters: request.parameters)

@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 extension RotationDriver {
     /// Proves that the pending key works, before any consumer can see it.
@@ -25,7 +26,8 @@ extension RotationDriver {
         case .refused(let reason):
             return .failed(
                 .verify,
-                SystemError(.rejectedValue, "the new key was refused: \(reason)", advice: "see the check in the policy"))
+                SystemError(.rejectedValue, "the new key was refused: \(reason)", advice: "see the check in the policy")
+            )
         }
     }
 
@@ -72,7 +74,7 @@ extension RotationDriver {
     func undo(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
         guard let rotation = session.record.rotation else { return .moved }
         if rotation.machine.backends.contains(where: { $0.progress == .staged }) { return try await unstage(&session) }
-        do throws(SystemError) {
+        do {
             if let version = session.record.version(rotation.version) {
                 let handle = writing.handle(of: version)
                 try await revoke(handle, issuedBy: version.issuer, &session)

@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 
 /// Drives the rotation of one secret: asks the machine what is next, makes the intent durable, takes the step, makes the
 /// outcome durable.

@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import Logging
 import Synchronization
 
 /// The daemon's loop: asks the index what is due, works on it side by side, sleeps until the next due time.
@@ -74,7 +75,8 @@ struct Scheduler {
             group.addTask {
                 let outcome = await worker.work(on: secret)
                 desk.finished(
-                    secret, notBefore: outcome.holdsOff ? core.time.now().addingTimeInterval(core.settings.longestSleep) : nil,
+                    secret,
+                    notBefore: outcome.holdsOff ? core.time.now().addingTimeInterval(core.settings.longestSleep) : nil,
                     failure: nil)
                 doorbell.ring()
             }

@@ -1,5 +1,6 @@
-import Foundation
-import KeyturnCore
+package import Foundation
+package import KeyturnCore
+import Logging
 
 /// Does all that is due for one secret, under a lease: tells what has to be told, drives the rotation, retires old versions.
 struct SecretWorker {
