@@ -34,19 +34,19 @@ enum CronCases {
 
     private static func text(_ field: CronField, using generator: inout SeededGenerator) throws -> String {
         let count = generator.chance(70) ? 1 : Int.random(in: 2...3, using: &generator)
-        return try (0..<count).map { _ in try item(field, isAlone: count == 1, using: &generator) }.joined(
+        return try (0..<count).map { try item(field, isFirst: $0 == 0, using: &generator) }.joined(
             separator: ",")
     }
 
     private static func item(
-        _ field: CronField, isAlone: Bool, using generator: inout SeededGenerator
+        _ field: CronField, isFirst: Bool, using generator: inout SeededGenerator
     ) throws -> String {
         let range = field.range.lowerBound...field.lastOfStar
         let low = Int.random(in: range, using: &generator)
         let step = Int.random(in: 2...max(2, field.range.upperBound / 2), using: &generator)
         switch Int.random(in: 0..<10, using: &generator) {
-        case 0,
-            1 where isAlone:
+        case 0 where isFirst,
+            1 where isFirst:
             return "*/\(step)"
         case 2, 3, 4:
             guard low < range.upperBound else { return "\(low)" }

@@ -8,8 +8,8 @@ import Testing
 /// What is not compared, because croniter means something else by it:
 /// - runs, and starts, within two days of a change of the zone's offset: croniter has its own rule for those;
 /// - ranges of one value: croniter reads `5-5` as the whole field (`CronCases` makes none);
-/// - `*` in a list after other values, such as `1,*`: croniter takes the field for unrestricted when it joins the days,
-///   Vixie cron goes by the first character (`CronCases` makes none);
+/// - `*` in a list after other values, such as `1,*` and `26,*/3`: croniter then may take a day field that names all its
+///   days for unrestricted and joins the days by AND, Vixie cron goes by the first character (`CronCases` makes none);
 /// - `7/2` in the day of week: the steps begin past the end of the week (`CronCases` makes none);
 /// - what this package refuses and croniter takes: ranges that run backwards, and steps wider than the field.
 @Suite("Cron: croniter's opinion")
