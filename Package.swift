@@ -83,8 +83,14 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .target(name: "TestSupport", dependencies: ["KeyturnCore"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
-            name: "KeyturnCoreTests", dependencies: ["KeyturnCore"], exclude: ["Fixtures"], swiftSettings: strict
+            name: "KeyturnCoreTests", dependencies: ["KeyturnCore", "TestSupport"], exclude: ["Fixtures"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
+            swiftSettings: strict
         ),
     ],
     swiftLanguageModes: [.v6]

@@ -148,36 +148,34 @@ package actor Engine {
     package func pass(only: [SecretName]? = nil) async throws(JournalError) -> [WorkOutcome] {
         if only == nil { try await enroll() }
         var outcomes: [SecretName: WorkOutcome] = [:]
-        // What one secret's rotation sets free, such as a predecessor, is found by looking again.
-        while !core.stop.isAsked {
-            let now = core.time.now()
-            let due: [SecretName]
-            if let only {
-                due = only.filter { outcomes[$0] == nil }
-            } else {
-                due = try await core.journal.due(by: now, limit: 10_000).map(\.secret).filter { outcomes[$0] == nil }
-            }
-            guard !due.isEmpty else { break }
+        var due = if let only { only } else { try await dueNow(outcomes) }
+        while !due.isEmpty, !core.stop.isAsked {
             for outcome in await work(on: due) { outcomes[outcome.secret] = outcome }
-            let waiting = try await successorsFreed(outcomes)
-            for name in waiting { outcomes[name] = nil }
-            if only != nil, waiting.isEmpty { break }
+            guard only == nil else { break }
+            due = Set(try await dueNow(outcomes)).union(try await successorsFreed(outcomes)).sorted()
         }
         _ = try await AlertDispatcher(core: core).deliverDue(workplace.sinks)
         return outcomes.values.sorted { $0.secret < $1.secret }
     }
 
-    /// Secrets that waited for one that has now rotated in this pass.
+    /// What is due and had no turn in this pass.
+    private func dueNow(_ outcomes: [SecretName: WorkOutcome]) async throws(JournalError) -> [SecretName] {
+        let limit = 10_000 + outcomes.count
+        return try await core.journal.due(by: core.time.now(), limit: limit).map(\.secret).filter {
+            outcomes[$0] == nil
+        }
+    }
+
+    /// Secrets that waited for a predecessor which has had its turn in this pass.
     private func successorsFreed(_ outcomes: [SecretName: WorkOutcome]) async throws(JournalError) -> [SecretName] {
         var freed: [SecretName] = []
         let worker = SecretWorker(core: core, workplace: workplace)
-        for (name, outcome) in outcomes {
-            guard case .nothingDue = outcome.result, let policy = workplace.policies[name], !policy.after.isEmpty,
-                let record = try await core.journal.record(of: name)
-            else { continue }
+        for (name, policy) in workplace.policies where policy.after.contains(where: { outcomes[$0] != nil }) {
+            if let outcome = outcomes[name], !outcome.foundNothingDue { continue }
+            let record = try await core.journal.record(of: name) ?? SecretRecord(name: name)
             if try await worker.plan(record, policy).isDue(at: core.time.now()) { freed.append(name) }
         }
-        return freed
+        return freed.sorted()
     }
 
     private func work(on secrets: [SecretName]) async -> [WorkOutcome] {

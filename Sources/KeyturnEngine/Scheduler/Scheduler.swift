@@ -115,6 +115,8 @@ struct Scheduler {
 }
 
 extension WorkOutcome {
+    var foundNothingDue: Bool { if case .nothingDue = result { true } else { false } }
+
     /// Whether looking again at once would be in vain.
     var holdsOff: Bool {
         switch result {

@@ -1,0 +1,27 @@
+package import Foundation
+import KeyturnCore
+import Synchronization
+
+/// Time in the test's hand: it stands still until it is set, and a sleep moves it on by what was asked for.
+package final class ManualTimekeeper: Timekeeper {
+    private let date: Mutex<Date>
+
+    package init(startingAt date: Date) { self.date = Mutex(date) }
+
+    package func now() -> Date { date.withLock { $0 } }
+
+    package func set(_ now: Date) { date.withLock { $0 = now } }
+
+    /// Short waits, such as those between two questions, pass at once and move the clock; a cancelled task throws.
+    package func sleep(for duration: Duration) async throws {
+        try Task.checkCancellation()
+        await Task.yield()
+        // The watch over a stop sleeps a tenth of a second at a time, for as long as the work lasts: it moves nothing.
+        guard duration > .milliseconds(100) else {
+            try await Task.sleep(for: .milliseconds(1), clock: .continuous)
+            return
+        }
+        let seconds = Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
+        date.withLock { $0 += seconds }
+    }
+}
