@@ -85,6 +85,9 @@ let package = Package(
         ),
         .target(name: "TestSupport", dependencies: ["KeyturnCore"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
+            name: "AgeTests", dependencies: ["Age"], resources: [.copy("Fixtures")], swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnCoreTests", dependencies: ["KeyturnCore", "TestSupport"], exclude: ["Fixtures"],
             swiftSettings: strict
         ),

@@ -1,0 +1,50 @@
+import Foundation
+package import KeyturnCore
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Sees to it that one process at a time works on a state. The kernel frees it when the process ends, however it ends.
+package final class InstanceLock: Sendable {
+    private let descriptor: Mutex<Int32?>
+
+    private init(descriptor: Int32) { self.descriptor = Mutex(descriptor) }
+
+    deinit { release() }
+
+    /// Takes the lock that lies beside the state as `STATE.lock`.
+    ///
+    /// - Throws: `locked` when another process holds it; `permission`, `failed`.
+    package static func acquire(statePath: String) throws(JournalError) -> InstanceLock {
+        let path = statePath + ".lock"
+        let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
+        try? FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else {
+            let reason = "\(path): \(String(cString: strerror(errno)))"
+            if errno == EACCES || errno == EPERM || errno == EROFS { throw .permission(reason) }
+            throw .failed(reason)
+        }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            var holder = [UInt8](repeating: 0, count: 32)
+            let length = pread(descriptor, &holder, holder.count, 0)
+            close(descriptor)
+            let text = String(decoding: holder.prefix(max(0, length)), as: UTF8.self)
+            throw .locked(Int(text).map { "process \($0)" } ?? "another process")
+        }
+        let text = Array(String(getpid()).utf8)
+        ftruncate(descriptor, 0)
+        _ = pwrite(descriptor, text, text.count, 0)
+        return InstanceLock(descriptor: descriptor)
+    }
+
+    package func release() {
+        descriptor.withLock { descriptor in
+            if let open = descriptor { close(open) }
+            descriptor = nil
+        }
+    }
+}

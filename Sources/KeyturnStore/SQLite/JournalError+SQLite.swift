@@ -1,0 +1,32 @@
+import Foundation
+import GRDB
+import KeyturnCore
+
+extension JournalError {
+    /// Sorts a failure of the database. Its text holds neither statements nor values.
+    init(wrapping error: any Error) {
+        if let known = error as? JournalError {
+            self = known
+            return
+        }
+        guard let failure = error as? DatabaseError else {
+            let cocoa = error as? CocoaError
+            self =
+                switch cocoa?.code {
+                case .fileWriteNoPermission, .fileReadNoPermission: .permission("its folder can't be made")
+                case .fileWriteOutOfSpace: .full("its folder can't be made")
+                default: .failed(cocoa.map { "\($0.code)" } ?? String(describing: type(of: error)))
+                }
+            return
+        }
+        let words = "SQLite: \(failure.message ?? failure.resultCode.description)"
+        self =
+            switch failure.resultCode.primaryResultCode {
+            case .SQLITE_FULL: .full(words)
+            case .SQLITE_BUSY, .SQLITE_LOCKED: .locked(words)
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB: .damaged(words)
+            case .SQLITE_PERM, .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_AUTH: .permission(words)
+            default: .failed(words)
+            }
+    }
+}

@@ -1,0 +1,75 @@
+import Foundation
+import GRDB
+
+/// The schema, as migrations in order. One that was released is never edited.
+enum JournalMigrations {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 journal", migrate: first)
+        return migrator
+    }
+
+    @Sendable private static func first(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE installation (
+                    only INTEGER PRIMARY KEY CHECK (only = 1),
+                    instance TEXT NOT NULL,
+                    generation INTEGER NOT NULL
+                );
+                CREATE TABLE secrets (
+                    name TEXT PRIMARY KEY,
+                    state TEXT NOT NULL,
+                    paused_since INTEGER,
+                    next_due INTEGER,
+                    lease_owner TEXT,
+                    lease_until INTEGER NOT NULL DEFAULT 0,
+                    lease_token INTEGER NOT NULL DEFAULT 0
+                ) WITHOUT ROWID;
+                CREATE INDEX secrets_by_due ON secrets (next_due, name) WHERE next_due IS NOT NULL;
+                CREATE TABLE versions (
+                    secret TEXT NOT NULL REFERENCES secrets (name),
+                    number INTEGER NOT NULL,
+                    stage TEXT NOT NULL,
+                    state TEXT NOT NULL,
+                    sealed BLOB,
+                    PRIMARY KEY (secret, number)
+                ) WITHOUT ROWID;
+                CREATE TABLE audit (
+                    sequence INTEGER PRIMARY KEY,
+                    at INTEGER NOT NULL,
+                    kind TEXT NOT NULL,
+                    secret TEXT,
+                    version INTEGER,
+                    step TEXT,
+                    actor TEXT NOT NULL,
+                    detail TEXT NOT NULL,
+                    previous_hash TEXT NOT NULL,
+                    hash TEXT NOT NULL
+                );
+                CREATE INDEX audit_by_secret ON audit (secret, sequence);
+                CREATE TRIGGER audit_is_append_only_update BEFORE UPDATE ON audit
+                    BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+                CREATE TRIGGER audit_is_append_only_delete BEFORE DELETE ON audit
+                    BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+                CREATE TABLE alerts (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    event TEXT NOT NULL,
+                    sink TEXT NOT NULL,
+                    alert TEXT NOT NULL,
+                    attempts INTEGER NOT NULL,
+                    next_attempt INTEGER NOT NULL,
+                    UNIQUE (event, sink)
+                );
+                CREATE INDEX alerts_by_due ON alerts (next_attempt, sequence);
+                CREATE TABLE orphans (
+                    id TEXT PRIMARY KEY,
+                    state TEXT NOT NULL,
+                    orphan TEXT NOT NULL
+                ) WITHOUT ROWID;
+                """)
+        try database.execute(
+            sql: "INSERT INTO installation (only, instance, generation) VALUES (1, ?, 1)",
+            arguments: [UUID().uuidString.lowercased()])
+    }
+}

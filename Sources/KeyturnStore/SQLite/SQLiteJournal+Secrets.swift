@@ -1,0 +1,165 @@
+package import Foundation
+import GRDB
+package import KeyturnCore
+
+extension SQLiteJournal {
+    package func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? {
+        try await read { database in
+            guard
+                let row = try Row.fetchOne(
+                    database, sql: "SELECT name, state, paused_since FROM secrets WHERE name = ?",
+                    arguments: [secret.text])
+            else { return nil }
+            let versions = try Row.fetchAll(
+                database, sql: "SELECT state, sealed FROM versions WHERE secret = ? ORDER BY number",
+                arguments: [secret.text])
+            return try Self.record(row, versions: versions)
+        }
+    }
+
+    package func records() async throws(JournalError) -> [SecretRecord] {
+        try await read { database in
+            let all = try Row.fetchAll(
+                database, sql: "SELECT secret, state, sealed FROM versions ORDER BY secret, number")
+            let versions = Dictionary(grouping: all) { $0["secret"] as String? ?? "" }
+            let rows = try Row.fetchAll(database, sql: "SELECT name, state, paused_since FROM secrets ORDER BY name")
+            return try rows.map { row in
+                try Self.record(row, versions: versions[row["name"] as String? ?? ""] ?? [])
+            }
+        }
+    }
+
+    private static func record(_ row: Row, versions: [Row]) throws -> SecretRecord {
+        guard let state: String = row["state"] else { throw JournalError.damaged("a secret has no state") }
+        var record = try JournalCoding.decode(SecretRecord.self, from: state)
+        record.pausedSince = (row["paused_since"] as Int64?).map(JournalCoding.date)
+        record.versions = try versions.map { row in
+            guard let state: String = row["state"] else { throw JournalError.damaged("a version has no state") }
+            var version = try JournalCoding.decode(VersionRecord.self, from: state)
+            version.sealed = row["sealed"]
+            return version
+        }
+        return record
+    }
+
+    package func claim(
+        _ secret: SecretName, owner: String, now: Date, until: Date
+    ) async throws(JournalError) -> Lease? {
+        try await write { database in
+            let empty = try JournalCoding.encode(SecretRecord(name: secret))
+            try database.execute(
+                sql: "INSERT INTO secrets (name, state) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+                arguments: [secret.text, empty])
+            let token = try Int64.fetchOne(
+                database,
+                sql: """
+                    UPDATE secrets SET lease_owner = ?, lease_until = ?, lease_token = lease_token + 1
+                    WHERE name = ? AND (lease_owner IS NULL OR lease_owner = ? OR lease_until <= ?)
+                    RETURNING lease_token
+                    """,
+                arguments: [
+                    owner, JournalCoding.milliseconds(until), secret.text, owner, JournalCoding.milliseconds(now),
+                ])
+            return token.map { Lease(secret: secret, owner: owner, token: $0) }
+        }
+    }
+
+    package func renew(_ lease: Lease, until: Date) async throws(JournalError) {
+        try await write { database in
+            try Self.check(lease, database)
+            try database.execute(
+                sql: "UPDATE secrets SET lease_until = ? WHERE name = ?",
+                arguments: [JournalCoding.milliseconds(until), lease.secret.text])
+        }
+    }
+
+    package func release(_ lease: Lease) async throws(JournalError) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE secrets SET lease_owner = NULL WHERE name = ? AND lease_token = ?",
+                arguments: [lease.secret.text, lease.token])
+        }
+    }
+
+    package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
+        try await write { database in
+            try Self.check(lease, database)
+            var state = change.record
+            state.versions = []
+            state.pausedSince = nil
+            try database.execute(
+                sql: "UPDATE secrets SET state = ?, next_due = ? WHERE name = ?",
+                arguments: [
+                    try JournalCoding.encode(state), change.nextDue.map(JournalCoding.milliseconds),
+                    lease.secret.text,
+                ])
+            for version in change.record.versions { try Self.put(version, of: lease.secret, database) }
+            for event in change.audit { try Self.append(event, database) }
+            for alert in change.alerts { try Self.put(alert, database) }
+            for orphan in change.orphans { try Self.put(orphan, database) }
+        }
+    }
+
+    private static func check(_ lease: Lease, _ database: Database) throws {
+        let holds = try Bool.fetchOne(
+            database, sql: "SELECT lease_token = ? AND lease_owner = ? FROM secrets WHERE name = ?",
+            arguments: [lease.token, lease.owner, lease.secret.text])
+        guard holds == true else { throw JournalError.leaseLost(lease.secret) }
+    }
+
+    /// Writes a version only when something of it changed.
+    private static func put(_ version: VersionRecord, of secret: SecretName, _ database: Database) throws {
+        var state = version
+        state.sealed = nil
+        try database.execute(
+            sql: """
+                INSERT INTO versions (secret, number, stage, state, sealed) VALUES (:secret, :number, :stage, :state, :sealed)
+                ON CONFLICT (secret, number) DO UPDATE
+                SET stage = excluded.stage, state = excluded.state, sealed = excluded.sealed
+                WHERE state IS NOT excluded.state OR sealed IS NOT excluded.sealed
+                """,
+            arguments: [
+                "secret": secret.text, "number": version.number, "stage": version.stage.rawValue,
+                "state": try JournalCoding.encode(state), "sealed": version.sealed,
+            ])
+    }
+
+    package func due(by date: Date, limit: Int) async throws(JournalError) -> [DueSecret] {
+        try await read { database in
+            let rows = try Row.fetchAll(
+                database, sql: Self.dueQuery, arguments: [JournalCoding.milliseconds(date), limit])
+            return try rows.compactMap { row in
+                guard let name: String = row["name"], let due: Int64 = row["next_due"] else { return nil }
+                return DueSecret(secret: try SecretName(name), at: JournalCoding.date(due))
+            }
+        }
+    }
+
+    static let dueQuery = "SELECT name, next_due FROM secrets WHERE next_due <= ? ORDER BY next_due, name LIMIT ?"
+
+    package func earliestDue() async throws(JournalError) -> Date? {
+        try await read { database in
+            try Int64.fetchOne(
+                database, sql: "SELECT next_due FROM secrets WHERE next_due IS NOT NULL ORDER BY next_due LIMIT 1")
+        }.map(JournalCoding.date)
+    }
+
+    package func setPaused(
+        _ paused: Bool, of secret: SecretName, at date: Date, actor: String
+    ) async throws(JournalError) {
+        try await write { database in
+            let now = JournalCoding.milliseconds(date)
+            try database.execute(
+                sql: "INSERT INTO secrets (name, state) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+                arguments: [secret.text, try JournalCoding.encode(SecretRecord(name: secret))])
+            let change = paused ? "COALESCE(paused_since, ?)" : "NULL"
+            let arguments: StatementArguments = paused ? [now, now, secret.text] : [now, secret.text]
+            try database.execute(
+                sql: "UPDATE secrets SET paused_since = \(change), next_due = ? WHERE name = ?", arguments: arguments)
+            try Self.append(
+                AuditEvent(
+                    at: date, kind: paused ? "secret.paused" : "secret.resumed", secret: secret, actor: actor),
+                database)
+        }
+    }
+}

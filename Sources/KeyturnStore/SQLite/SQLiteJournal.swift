@@ -1,0 +1,80 @@
+import Foundation
+import GRDB
+package import KeyturnCore
+
+/// The journal in one SQLite file: write-ahead log, `synchronous=FULL`, one transaction for each change.
+///
+/// Several processes may read it while one writes. See https://www.sqlite.org/wal.html.
+package final class SQLiteJournal: Journal {
+    package enum Access: Sendable {
+        case readWrite
+        /// Opens only what is there, and changes nothing.
+        case readOnly
+    }
+
+    let pool: DatabasePool
+
+    /// - Parameter path: of the database file. It and its folder are made when missing, for their owner alone.
+    /// - Throws: `newerSchema`, `damaged`, `permission`, `locked`, `full`, `failed`.
+    package init(path: String, access: Access = .readWrite) throws(JournalError) {
+        do {
+            if access == .readWrite { try PrivateDatabaseFile.prepare(path) }
+            pool = try DatabasePool(path: path, configuration: Self.configuration(access))
+            let migrator = JournalMigrations.migrator
+            try pool.read { database in
+                let applied = try migrator.appliedIdentifiers(database)
+                if let unknown = applied.subtracting(migrator.migrations).sorted().last {
+                    throw JournalError.newerSchema(found: "it has '\(unknown)'")
+                }
+                if access == .readOnly, try !migrator.hasCompletedMigrations(database) {
+                    throw JournalError.damaged("it is not a complete state yet; run a command that writes first")
+                }
+            }
+            if access == .readWrite { try migrator.migrate(pool) }
+        } catch { throw JournalError(wrapping: error) }
+    }
+
+    private static func configuration(_ access: Access) -> Configuration {
+        var configuration = Configuration()
+        configuration.readonly = access == .readOnly
+        configuration.busyMode = .timeout(10)
+        configuration.foreignKeysEnabled = true
+        // Values are sealed, and even so no argument of a statement reaches an error text.
+        configuration.publicStatementArguments = false
+        configuration.prepareDatabase { database in
+            if access == .readWrite { try database.execute(sql: "PRAGMA synchronous = FULL") }
+        }
+        return configuration
+    }
+
+    func read<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws(JournalError) -> Value {
+        do { return try await shielded { try self.pool.read(body) } } catch { throw JournalError(wrapping: error) }
+    }
+
+    func write<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws(JournalError) -> Value {
+        do { return try await shielded { try self.pool.write(body) } } catch { throw JournalError(wrapping: error) }
+    }
+
+    /// Runs a transaction to its end on a thread of its own, also when the calling task is cancelled: what a step did
+    /// must be recorded.
+    private func shielded<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            Self.queue.async { continuation.resume(with: Result(catching: body)) }
+        }
+    }
+
+    private static let queue = DispatchQueue(label: "keyturn.journal", attributes: .concurrent)
+
+    package func installation() async throws(JournalError) -> Installation {
+        try await read { database in
+            guard let row = try Row.fetchOne(database, sql: "SELECT instance, generation FROM installation"),
+                let instance: String = row["instance"], let generation: Int = row["generation"]
+            else { throw JournalError.damaged("it does not name its installation") }
+            return Installation(instance: instance, generation: generation)
+        }
+    }
+}
