@@ -1,0 +1,113 @@
+package import KeyturnCore
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Writes files so that a reader sees the old one or the new one, and a crash leaves one of them whole.
+package enum AtomicFile {
+    /// The beginning of temporary names, by which leftovers of a crash are known.
+    package static let temporaryPrefix = ".keyturn-tmp-"
+
+    /// Writes to a temporary name beside `path`, syncs, renames, syncs the folder.
+    ///
+    /// - Parameters:
+    ///   - mode: permission bits of the new file.
+    ///   - owner: user and group ids it is given before it appears; `nil` leaves them.
+    /// - Throws: `local`, with nothing left behind.
+    package static func write(
+        _ value: SecretValue, to path: String, mode: UInt32 = 0o600, owner: (user: UInt32?, group: UInt32?)? = nil
+    ) throws(SystemError) {
+        let folder = folder(of: path)
+        let temporary = "\(folder)/\(temporaryPrefix)\(UInt64.random(in: .min ... .max))"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw failure("create a file in \(folder)") }
+        do throws(SystemError) {
+            defer { close(descriptor) }
+            try writeAll(value, to: descriptor, path)
+            if let owner {
+                guard fchown(descriptor, owner.user ?? uid_t.max, owner.group ?? gid_t.max) == 0 else {
+                    throw failure("change the owner of \(path)")
+                }
+            }
+            guard fchmod(descriptor, mode) == 0 else { throw failure("set the mode of \(path)") }
+            guard fsync(descriptor) == 0 else { throw failure("sync \(path)") }
+            guard rename(temporary, path) == 0 else { throw failure("put \(path) in place") }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        try syncFolder(folder)
+    }
+
+    /// Puts a symbolic link in place of whatever is there, by one rename.
+    package static func link(_ path: String, to destination: String) throws(SystemError) {
+        let folder = folder(of: path)
+        let temporary = "\(folder)/\(temporaryPrefix)\(UInt64.random(in: .min ... .max))"
+        guard symlink(destination, temporary) == 0 else { throw failure("create a link in \(folder)") }
+        guard rename(temporary, path) == 0 else {
+            let error = failure("put \(path) in place")
+            unlink(temporary)
+            throw error
+        }
+        try syncFolder(folder)
+    }
+
+    /// Removes a file durably; one that is gone already is fine.
+    package static func remove(_ path: String) throws(SystemError) {
+        guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove \(path)") }
+        try syncFolder(folder(of: path))
+    }
+
+    /// Makes a folder and those above it, for the owner alone.
+    package static func makeFolder(_ path: String) throws(SystemError) {
+        guard mkdir(path, 0o700) != 0 else {
+            try syncFolder(folder(of: path))
+            return
+        }
+        if errno == ENOENT, path.count > 1 {
+            try makeFolder(folder(of: path))
+            return try makeFolder(path)
+        }
+        var information = stat()
+        guard errno == EEXIST, stat(path, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
+            throw failure("make the folder \(path)")
+        }
+    }
+
+    package static func syncFolder(_ path: String) throws(SystemError) {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("open the folder \(path)") }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw failure("sync the folder \(path)") }
+    }
+
+    /// The folder that holds `path`.
+    package static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    private static func writeAll(_ value: SecretValue, to descriptor: Int32, _ path: String) throws(SystemError) {
+        let isWhole = value.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                guard count > 0 else { return false }
+                rest = rest.dropFirst(count)
+            }
+            return true
+        }
+        guard isWhole else { throw failure("write \(path)") }
+    }
+
+    /// What the last call answered. A full disk passes; the rest needs a person.
+    package static func failure(_ what: String) -> SystemError {
+        let isFull = errno == ENOSPC || errno == EDQUOT || errno == EIO
+        let isRefused = errno == EACCES || errno == EPERM || errno == EROFS
+        return SystemError(
+            isRefused ? .forbidden : .local, "can't \(what): \(String(cString: strerror(errno)))",
+            advice: isFull ? "free some space" : "check owner and mode", disposition: isFull ? .passing : .permanent)
+    }
+}
