@@ -77,7 +77,7 @@ package actor Engine {
     /// - Throws: ``AdoptError``; ``JournalError``.
     package func adopt(_ key: IssuedKey, as secret: SecretName, actor: String) async throws {
         guard let policy = workplace.policies[secret] else { throw AdoptError.noPolicy(secret) }
-        let writing = VersionWriting(core: core, secret: secret)
+        let writing = VersionWriting(core: core, workplace: workplace, secret: secret)
         let sealed = try writing.seal(key.material)
         var refusal: AdoptError?
         try await core.change(secret) { record, outbox, now in

@@ -159,6 +159,11 @@ package struct ListedVersion: Sendable {
 package protocol Backend: Sendable {
     var traits: BackendTraits { get }
 
+    /// The bytes that ``read(_:at:)`` will give for a value that is written there. They are the value itself, unless the
+    /// system keeps it in a form of its own, such as the members of a JSON object. Every value that a call hands over is
+    /// in this form.
+    func normalized(_ value: SecretValue, at target: BackendTarget) throws(SystemError) -> SecretValue
+
     /// Holds a pending version unseen, or says that it can't.
     func stage(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> StageResult
 
@@ -179,4 +184,8 @@ package protocol Backend: Sendable {
 
     /// A harmless call that shows whether the system is reachable and our credential may do what rotations need.
     func probe(_ target: BackendTarget) async throws(SystemError)
+}
+
+extension Backend {
+    package func normalized(_ value: SecretValue, at target: BackendTarget) throws(SystemError) -> SecretValue { value }
 }

@@ -20,7 +20,7 @@ struct RetirementDriver {
         case parked
     }
 
-    private var writing: VersionWriting { VersionWriting(core: core, secret: secret) }
+    private var writing: VersionWriting { VersionWriting(core: core, workplace: workplace, secret: secret) }
     private var now: Date { core.time.now() }
 
     func drive(_ number: Int, _ session: inout SecretSession) async throws(JournalError) -> Rest {

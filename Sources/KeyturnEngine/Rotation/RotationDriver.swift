@@ -30,7 +30,7 @@ struct RotationDriver {
         case failed(RotationStep, SystemError)
     }
 
-    var writing: VersionWriting { VersionWriting(core: core, secret: secret) }
+    var writing: VersionWriting { VersionWriting(core: core, workplace: workplace, secret: secret) }
     var readBack: ReadBack { ReadBack(core: core, workplace: workplace) }
     var now: Date { core.time.now() }
 

@@ -4,6 +4,7 @@ import KeyturnCore
 /// Turns a version of the journal into what issuers and backends are handed.
 struct VersionWriting {
     let core: EngineCore
+    let workplace: Workplace
     let secret: SecretName
 
     /// Opens the sealed key of a version.
@@ -57,12 +58,15 @@ struct VersionWriting {
         _ version: VersionRecord, for backend: VersionRecord.StoredBackend
     ) throws(SystemError) -> SecretValue {
         let material = try material(of: version)
-        guard let text = backend.template else { return material.value }
-        do throws(InvalidTemplate) { return try ValueTemplate(text).render(material) } catch {
+        let adapter = try workplace.backend(backend.target.backend)
+        guard let text = backend.template else { return try adapter.normalized(material.value, at: backend.target) }
+        let rendered: SecretValue
+        do throws(InvalidTemplate) { rendered = try ValueTemplate(text).render(material) } catch {
             throw SystemError(
                 .misconfigured, "the template for backend '\(backend.target.backend)' can't be filled: \(error.reason)",
                 advice: "mend the template in the policy")
         }
+        return try adapter.normalized(rendered, at: backend.target)
     }
 
     func reference(_ version: VersionRecord, at backend: VersionRecord.StoredBackend) -> VersionReference {

@@ -1,0 +1,156 @@
+package import Age
+import Foundation
+package import KeyturnCore
+import KeyturnSystem
+
+/// Keeps versions in a ``FileVault``. A pending version is a file that `current` does not lead to.
+package struct FileVaultBackend: Backend {
+    package let traits: BackendTraits = Self.description.traits
+
+    private let vault: FileVault
+    private let recipients: [X25519Recipient]
+    private let identityPath: String?
+
+    init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
+        vault = FileVault(directory: parameters.string("directory") ?? "")
+        identityPath = parameters.string("identity") ?? services.identityPath
+        var recipients: [X25519Recipient] = []
+        for text in parameters.strings("recipients") ?? [] {
+            do throws(AgeError) { recipients.append(try X25519Recipient(parsing: text)) } catch {
+                throw SystemError(.misconfigured, "a recipient of the file vault is wrong: \(error)")
+            }
+        }
+        self.recipients = recipients
+    }
+
+    package func stage(
+        _ write: VersionWrite, at target: BackendTarget
+    ) async throws(SystemError) -> StageResult {
+        let encrypted = try encrypt(write.value)
+        try vault.locked { () throws(SystemError) in
+            try vault.sweep(target.path)
+            try AtomicFile.makeFolder(try vault.folder(target.path))
+            // A version is never overwritten with another value.
+            if let stored = try decrypted(target.path, write.version), stored.matches(write.value) { return }
+            try AtomicFile.write(encrypted, to: try vault.file(target.path, write.version))
+        }
+        return .staged([:])
+    }
+
+    package func promote(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> Receipt {
+        if case .done = try judge(write, target) { return [:] }
+        _ = try await stage(write, at: target)
+        try vault.locked { () throws(SystemError) in
+            // Another process may have been here while the lock was free.
+            if case .done = try judge(write, target) { return }
+            try AtomicFile.link(
+                "\(try vault.folder(target.path))/\(FileVault.currentName)", to: "\(write.version).age")
+        }
+        return [:]
+    }
+
+    private func judge(_ write: VersionWrite, _ target: BackendTarget) throws(SystemError) -> PromoteGuard.Finding {
+        let current = try vault.currentVersion(target.path)
+        let present = try current.map { (number) throws(SystemError) in try decrypted(target.path, number) } ?? nil
+        let finding = try PromoteGuard.judge(present, for: write, at: "the file vault at \(target.path)")
+        if case .done = finding, current != write.version { return .goOn }
+        return finding
+    }
+
+    package func read(
+        _ selection: StoredSelection, at target: BackendTarget
+    ) async throws(SystemError) -> StoredValue? {
+        let number: Int?
+        switch selection {
+        case .current: number = try vault.currentVersion(target.path)
+        case .version(let reference): number = reference.version
+        }
+        guard let number, let value = try decrypted(target.path, number) else { return nil }
+        return StoredValue(value: value, version: number, receipt: [:])
+    }
+
+    package func unstage(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {
+        try await prune(version, at: target)
+    }
+
+    package func prune(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {
+        try vault.locked { () throws(SystemError) in
+            guard try vault.currentVersion(target.path) != version.version,
+                try vault.versions(target.path).contains(version.version)
+            else { return }
+            try AtomicFile.remove(try vault.file(target.path, version.version))
+        }
+    }
+
+    package func list(at target: BackendTarget) async throws(SystemError) -> [ListedVersion] {
+        let current = try vault.currentVersion(target.path)
+        return try vault.versions(target.path).map {
+            ListedVersion(identifier: "\($0).age", version: $0, isCurrent: $0 == current)
+        }
+    }
+
+    package func probe(_ target: BackendTarget) async throws(SystemError) {
+        _ = try identities()
+        try vault.locked { () throws(SystemError) in
+            let folder = try vault.folder(target.path)
+            try AtomicFile.makeFolder(folder)
+            guard FileManager.default.isWritableFile(atPath: folder) else {
+                throw SystemError(.forbidden, "\(folder) can't be written", advice: "check its owner and mode")
+            }
+        }
+    }
+
+    private func encrypt(_ value: SecretValue) throws(SystemError) -> SecretValue {
+        do throws(AgeError) { return SecretValue(try AgeFile.encrypt(value.exposedBytes(), to: recipients)) } catch {
+            throw SystemError(.misconfigured, "the file vault can't encrypt: \(error)")
+        }
+    }
+
+    private func decrypted(_ path: String, _ version: Int) throws(SystemError) -> SecretValue? {
+        guard let file = try vault.encrypted(path, version: version) else { return nil }
+        return try Self.decrypt(file, with: try identities(), path)
+    }
+
+    private func identities() throws(SystemError) -> [X25519Identity] {
+        guard let identityPath else {
+            throw SystemError(
+                .misconfigured, "the file vault has no identity to read with",
+                advice: "name one under `identity` in keyturn.yaml")
+        }
+        let file = try PrivateFile.read(identityPath)
+        do throws(AgeError) { return try IdentityFile.parse(file.exposedBytes()) } catch {
+            throw SystemError(.misconfigured, "the identity file \(identityPath) can't be used: \(error)")
+        }
+    }
+
+    /// Opens a vault file.
+    package static func decrypt(
+        _ file: [UInt8], with identities: [any Identity], _ path: String
+    ) throws(SystemError) -> SecretValue {
+        do throws(AgeError) { return SecretValue(try AgeFile.decrypt(file, with: identities)) } catch {
+            throw SystemError(.badAnswer, "a file of \(path) can't be opened: \(error)", disposition: .permanent)
+        }
+    }
+}
+
+extension FileVaultBackend {
+    static let type = BackendType(description: description) { (_, parameters, services) throws(SystemError) in
+        try FileVaultBackend(parameters, services)
+    }
+
+    static let description = BackendDescription(
+        type: "file-vault", summary: "Encrypted files on this machine, in the age format.",
+        configuration: ParameterSchema([
+            ParameterField("directory", .path, required: true, "The vault's folder."),
+            ParameterField(
+                "recipients", .list(of: .string(), minimumCount: 1), required: true, "Who can open it: age1..."),
+            ParameterField("identity", .path, "Identity file to read with; that of Keyturn when absent."),
+        ]), target: ParameterSchema(),
+        traits: BackendTraits(staging: .unseen, readsBack: true, lists: true, destroys: true)
+    ) { path in
+        do throws(InvalidSecretName) {
+            _ = try SecretName(path)
+            return nil
+        } catch { return error.reason }
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+
+/// What KV version 2 answers: https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2
+enum VaultKV2Wire {
+    struct Read: Decodable {
+        struct Payload: Decodable {
+            let data: [String: JSONValue]?
+            let metadata: Version
+        }
+        let data: Payload
+    }
+
+    struct Version: Decodable {
+        let version: Int
+        let destroyed: Bool?
+        let deletion_time: String?
+
+        var isGone: Bool { destroyed == true || !(deletion_time ?? "").isEmpty }
+    }
+
+    struct Written: Decodable {
+        let data: Version
+    }
+
+    struct Metadata: Decodable {
+        struct Payload: Decodable {
+            struct Entry: Decodable {
+                let destroyed: Bool?
+                let deletion_time: String?
+            }
+            let current_version: Int
+            let custom_metadata: [String: String]?
+            let versions: [String: Entry]?
+        }
+        let data: Payload
+    }
+
+    struct Write: Encodable {
+        struct Options: Encodable { let cas: Int }
+        let data: [String: JSONValue]
+        let options: Options
+    }
+
+    struct MetadataWrite: Encodable { let custom_metadata: [String: String] }
+    struct Destroy: Encodable { let versions: [Int] }
+    struct Capabilities: Decodable {
+        struct Payload: Decodable { let capabilities: [String]? }
+        let data: Payload?
+        let capabilities: [String]?
+    }
+    struct Ask: Encodable { let paths: [String] }
+    struct Mount: Decodable {
+        struct Payload: Decodable {
+            let type: String?
+            let options: [String: String]?
+        }
+        let data: Payload
+    }
+}
+
+/// Any JSON value, to compare what is stored with what is to be stored.
+indirect enum JSONValue: Codable, Hashable, Sendable {
+    case null
+    case boolean(Bool)
+    case number(Double)
+    case string(String)
+    case array([JSONValue])
+    case object([String: JSONValue])
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if container.decodeNil() {
+            self = .null
+        } else if let flag = try? container.decode(Bool.self) {
+            self = .boolean(flag)
+        } else if let number = try? container.decode(Double.self) {
+            self = .number(number)
+        } else if let text = try? container.decode(String.self) {
+            self = .string(text)
+        } else if let items = try? container.decode([JSONValue].self) {
+            self = .array(items)
+        } else {
+            self = .object(try container.decode([String: JSONValue].self))
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .null: try container.encodeNil()
+        case .boolean(let flag): try container.encode(flag)
+        case .number(let number): try container.encode(number)
+        case .string(let text): try container.encode(text)
+        case .array(let items): try container.encode(items)
+        case .object(let members): try container.encode(members)
+        }
+    }
+}
