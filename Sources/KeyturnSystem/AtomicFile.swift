@@ -1,5 +1,5 @@
-package import KeyturnCore
 import Foundation
+package import KeyturnCore
 
 #if canImport(Glibc)
     import Glibc

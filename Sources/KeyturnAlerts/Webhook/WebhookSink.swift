@@ -68,7 +68,8 @@ package struct WebhookSink: AlertSink {
         description: AlertDescription(
             type: "webhook", summary: "JSON posted to an address, with Standard Webhooks signatures.",
             configuration: ParameterSchema([
-                ParameterField("url", .either([.url, .secret]), required: true, "Where it is posted; may be a reference."),
+                ParameterField(
+                    "url", .either([.url, .secret]), required: true, "Where it is posted; may be a reference."),
                 ParameterField("signingKey", .secret, "Reference to the signing key: whsec_ and base64."),
                 ParameterField("nextSigningKey", .secret, "A second key, while receivers change over."),
                 ParameterField("timeout", .duration(1...60), default: .integer(20), "How long one try may take."),

@@ -118,7 +118,8 @@ package struct AWSSecretsManagerBackend: Backend {
         }
         if secret.DeletedDate != nil {
             throw SystemError(
-                .conflict, "\(client.name): \(target.path) is to be deleted", advice: "restore it, or name another path")
+                .conflict, "\(client.name): \(target.path) is to be deleted", advice: "restore it, or name another path"
+            )
         }
         return secret
     }

@@ -17,7 +17,8 @@ struct SecretsManagerClient: Sendable {
         guard
             let region = parameters.string("region") ?? environment["AWS_REGION"] ?? environment["AWS_DEFAULT_REGION"]
         else {
-            throw SystemError(.misconfigured, "AWS Secrets Manager needs a region", advice: "set `region` or AWS_REGION")
+            throw SystemError(
+                .misconfigured, "AWS Secrets Manager needs a region", advice: "set `region` or AWS_REGION")
         }
         self.region = region
         endpoint =

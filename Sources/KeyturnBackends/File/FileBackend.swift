@@ -86,7 +86,9 @@ package struct FileBackend: Backend {
             throw AtomicFile.failure("read \(path)")
         }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        guard let data = try? handle.read(upToCount: 1 << 20) ?? Data() else { throw AtomicFile.failure("read \(path)") }
+        guard let data = try? handle.read(upToCount: 1 << 20) ?? Data() else {
+            throw AtomicFile.failure("read \(path)")
+        }
         return SecretValue(data)
     }
 
@@ -99,8 +101,11 @@ package struct FileBackend: Backend {
         let group = target.parameters.string("group")
         guard user != nil || group != nil else { return nil }
         return (
-            try user.map { (name) throws(SystemError) in try Self.number(name, "user") { getpwnam($0)?.pointee.pw_uid } },
-            try group.map { (name) throws(SystemError) in try Self.number(name, "group") { getgrnam($0)?.pointee.gr_gid } }
+            try user.map { (name) throws(SystemError) in try Self.number(name, "user") { getpwnam($0)?.pointee.pw_uid }
+            },
+            try group.map { (name) throws(SystemError) in
+                try Self.number(name, "group") { getgrnam($0)?.pointee.gr_gid }
+            }
         )
     }
 
@@ -135,7 +140,9 @@ extension FileBackend {
             ParameterField("directory", .path, required: true, "The folder below which the files lie.")
         ]),
         target: ParameterSchema([
-            ParameterField("mode", .choice(["0600", "0640", "0644", "0400", "0440", "0444"]), default: .string("0600"), "Permission bits, octal."),
+            ParameterField(
+                "mode", .choice(["0600", "0640", "0644", "0400", "0440", "0444"]), default: .string("0600"),
+                "Permission bits, octal."),
             ParameterField("owner", .string(), "User name or number that the file is given to."),
             ParameterField("group", .string(), "Group name or number that the file is given to."),
             ParameterField("reload", .command, "Command that makes the consumer read the new value."),

@@ -51,7 +51,8 @@ package struct FileVault: Sendable {
         guard let all = FileManager.default.enumerator(atPath: directory) else { return [] }
         var found: Set<String> = []
         for case let name as String in all {
-            guard let slash = name.lastIndex(of: "/"), Self.version(String(name[name.index(after: slash)...])) != nil else {
+            guard let slash = name.lastIndex(of: "/"), Self.version(String(name[name.index(after: slash)...])) != nil
+            else {
                 continue
             }
             found.insert(String(name[..<slash]))

@@ -134,7 +134,8 @@ actor VaultClient {
             }
             let token = SecretValue(utf8: auth.client_token)
             // Two thirds of its life; none means that it does not end.
-            let until = auth.lease_duration > 0
+            let until =
+                auth.lease_duration > 0
                 ? services.time.now().addingTimeInterval(auth.lease_duration * 2 / 3) : nil
             session = (token, until)
             return token

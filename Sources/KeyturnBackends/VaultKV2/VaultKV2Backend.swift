@@ -52,7 +52,8 @@ package struct VaultKV2Backend: Backend {
         let body = VaultKV2Wire.Write(data: try data(write.value, target), options: .init(cas: current))
         let answer = try await client.call("POST", "\(mount)/data/\(encoded(target.path))", body: try json(body))
         guard let written = answer.json(VaultKV2Wire.Written.self) else {
-            throw SystemError(.badAnswer, "\(client.name): the write was not answered as it should be", mayHaveTakenEffect: true)
+            throw SystemError(
+                .badAnswer, "\(client.name): the write was not answered as it should be", mayHaveTakenEffect: true)
         }
         return written.data.version
     }
@@ -99,7 +100,8 @@ package struct VaultKV2Backend: Backend {
         guard let metadata = try await metadata(target) else { return [] }
         let marked = metadata.custom_metadata?["keyturn-kv-version"].flatMap(Int.init)
         let ours = metadata.custom_metadata?["keyturn-version"].flatMap(Int.init)
-        return (metadata.versions ?? [:]).filter { $0.value.destroyed != true }.compactMap { Int($0.key) }.sorted().map {
+        return (metadata.versions ?? [:]).filter { $0.value.destroyed != true }.compactMap { Int($0.key) }.sorted().map
+        {
             ListedVersion(
                 identifier: String($0), version: $0 == marked ? ours : nil, isCurrent: $0 == metadata.current_version)
         }
@@ -158,7 +160,8 @@ package struct VaultKV2Backend: Backend {
             let object = value.withUnsafeBytes { try? JSONDecoder().decode([String: JSONValue].self, from: Data($0)) }
             guard let object else {
                 throw SystemError(
-                    .misconfigured, "the value for \(mount)/\(target.path) is not a JSON object, as `format: json` needs",
+                    .misconfigured,
+                    "the value for \(mount)/\(target.path) is not a JSON object, as `format: json` needs",
                     advice: "give the backend a template such as '{\"key\": \"{{value}}\"}'")
             }
             return object

@@ -36,24 +36,44 @@ package enum AuditChain {
 
     /// Checks entries that follow each other from the very first; the first break, or `nil` when the chain is whole.
     package static func firstBreak(in entries: some Sequence<AuditEntry>) -> Break? {
-        var expected: Int64 = 1
-        var previous = start
-        for entry in entries {
+        var checker = Checker()
+        for entry in entries { checker.add(entry) }
+        return checker.broken
+    }
+
+    /// Checks a chain entry by entry, so that it need not be in memory as a whole.
+    package struct Checker: Sendable {
+        /// Entries that follow each other as they should.
+        package private(set) var count: Int64 = 0
+        /// The hash of the last of them.
+        package private(set) var head = AuditChain.start
+        /// The first place where the chain is broken; what follows is not looked at.
+        package private(set) var broken: Break?
+
+        package init() {}
+
+        package mutating func add(_ entry: AuditEntry) {
+            guard broken == nil else { return }
+            let expected = count + 1
             guard entry.sequence == expected else {
-                return Break(
+                broken = Break(
                     sequence: expected,
                     problem: "entry \(expected) is missing; the next one found is \(entry.sequence)")
+                return
             }
-            guard entry.previousHash == previous else {
-                return Break(sequence: expected, problem: "entry \(expected) does not follow entry \(expected - 1)")
+            guard entry.previousHash == head else {
+                broken = Break(
+                    sequence: expected, problem: "entry \(expected) does not follow entry \(expected - 1)")
+                return
             }
             let hash = digest(sequence: entry.sequence, event: entry.event, previousHash: entry.previousHash)
             guard hash == entry.hash else {
-                return Break(sequence: expected, problem: "entry \(expected) was changed after it was written")
+                broken = Break(
+                    sequence: expected, problem: "entry \(expected) was changed after it was written")
+                return
             }
-            previous = entry.hash
-            expected += 1
+            head = entry.hash
+            count = expected
         }
-        return nil
     }
 }

@@ -115,7 +115,7 @@ struct Scheduler {
 }
 
 extension WorkOutcome {
-    var foundNothingDue: Bool { if case .nothingDue = result { true } else { false } }
+    package var foundNothingDue: Bool { if case .nothingDue = result { true } else { false } }
 
     /// Whether looking again at once would be in vain.
     var holdsOff: Bool {

@@ -75,7 +75,8 @@ package struct AWSCredentialSource: Sendable {
         let path =
             environment["AWS_SHARED_CREDENTIALS_FILE"] ?? (environment["HOME"] ?? "") + "/.aws/credentials"
         let name = profile ?? environment["AWS_PROFILE"] ?? "default"
-        guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
+        guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8)
+        else {
             throw SystemError(
                 .misconfigured, "no AWS credentials: none in the environment, and \(path) can't be read",
                 advice: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give references under `credentials`")

@@ -1,6 +1,6 @@
+import Crypto
 package import Foundation
 import KeyturnCore
-import Crypto
 
 /// AWS Signature Version 4.
 ///
@@ -45,7 +45,8 @@ package struct SigV4: Sendable {
         let signature = Self.hmac(SymmetricKey(data: key(day)), text).hexadecimal
         signed.set(
             "Authorization",
-            "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope), SignedHeaders=\(names), Signature=\(signature)")
+            "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope), SignedHeaders=\(names), Signature=\(signature)"
+        )
         return signed
     }
 

@@ -206,7 +206,8 @@ final class Transfer {
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: return .couldNotResolve(host: host)
         case CURLE_COULDNT_CONNECT: return .couldNotConnect(host: host)
         case CURLE_OPERATION_TIMEDOUT: return .timedOut(sent: wasSent)
-        case CURLE_PEER_FAILED_VERIFICATION: return .tls("the certificate of \(host) is not trusted or not for this host")
+        case CURLE_PEER_FAILED_VERIFICATION:
+            return .tls("the certificate of \(host) is not trusted or not for this host")
         case CURLE_SSL_CACERT_BADFILE: return .tls("the file of certificate authorities can't be read")
         case CURLE_SSL_CERTPROBLEM: return .tls("our client certificate or its key can't be used")
         case CURLE_SSL_CONNECT_ERROR: return .tls("\(host) does not agree to a TLS connection")

@@ -41,10 +41,12 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         let existing = try await keys(for: request.parameters)
         guard existing.count < 2 else {
             let named = existing.map { key in
-                request.knownKeyIDs.contains(key.keyID) ? "\(key.keyID) (kept by Keyturn)" : "\(key.keyID) (not Keyturn's)"
+                request.knownKeyIDs.contains(key.keyID)
+                    ? "\(key.keyID) (kept by Keyturn)" : "\(key.keyID) (not Keyturn's)"
             }
             throw SystemError(
-                .limitExceeded, "user \(user(request.parameters)) already has two access keys: \(named.joined(separator: ", "))",
+                .limitExceeded,
+                "user \(user(request.parameters)) already has two access keys: \(named.joined(separator: ", "))",
                 advice: "delete one that is not used; Keyturn deletes only its own")
         }
         return IssuePreparation(notes: ["existing": existing.map(\.keyID).joined(separator: " ")])
@@ -154,7 +156,8 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
             keys += list.children.compactMap { member in
                 member.first("AccessKeyId").map { id in
                     ListedKey(
-                        keyID: id.text, createdAt: member.first("CreateDate").flatMap { Self.date($0.text) }, lineage: nil)
+                        keyID: id.text, createdAt: member.first("CreateDate").flatMap { Self.date($0.text) },
+                        lineage: nil)
                 }
             }
             guard result.first("IsTruncated")?.text == "true", let next = result.first("Marker")?.text else { break }
@@ -177,7 +180,8 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
     }
 
     private static func date(_ text: String) -> Date? {
-        (try? Date(text, strategy: .iso8601)) ?? (try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)))
+        (try? Date(text, strategy: .iso8601))
+            ?? (try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)))
     }
 }
 
@@ -203,9 +207,11 @@ extension AWSIAMIssuer {
         fields: ["accessKeyId", "secretAccessKey"]
     ) { _, issue, _ in
         let user = issue.string("user") ?? ""
-        let isFine = user.utf8.count <= 128 && user.utf8.allSatisfy { byte in
-            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=,.@-".utf8.contains(byte)
-        }
+        let isFine =
+            user.utf8.count <= 128
+            && user.utf8.allSatisfy { byte in
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=,.@-".utf8.contains(byte)
+            }
         return isFine
             ? [] : [ParameterProblem(path: ["user"], message: "a user's name holds letters, digits and _+=,.@- only")]
     }

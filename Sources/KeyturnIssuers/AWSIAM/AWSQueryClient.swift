@@ -57,7 +57,8 @@ struct AWSQueryClient: Sendable {
                 SystemError(
                     .forbidden, "AWS \(service) denies the call", advice: "give Keyturn's credential the right to it")
             case "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "AuthFailure",
-                "ExpiredToken", "ExpiredTokenException", "RequestExpired", "IncompleteSignature", "MissingAuthenticationToken":
+                "ExpiredToken", "ExpiredTokenException", "RequestExpired", "IncompleteSignature",
+                "MissingAuthenticationToken":
                 SystemError(
                     .unauthorized, "AWS \(service) refuses our credential", advice: "check it, and the machine's clock")
             case "NoSuchEntity": SystemError(.notFound, "AWS \(service) knows no such user or key")

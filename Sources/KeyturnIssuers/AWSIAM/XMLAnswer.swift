@@ -68,7 +68,8 @@ struct XMLElement: Sendable {
             case "apos": result += "'"
             default:
                 guard name.hasPrefix("#") else { return nil }
-                let number = name.dropFirst().hasPrefix("x") ? UInt32(name.dropFirst(2), radix: 16) : UInt32(name.dropFirst())
+                let number =
+                    name.dropFirst().hasPrefix("x") ? UInt32(name.dropFirst(2), radix: 16) : UInt32(name.dropFirst())
                 guard let scalar = number.flatMap(Unicode.Scalar.init) else { return nil }
                 result.unicodeScalars.append(scalar)
             }

@@ -17,10 +17,14 @@ package struct HTTPCheck: KeyVerifier {
         url = parameters.string("url") ?? ""
         method = parameters.string("method") ?? "GET"
         header = parameters.string("header") ?? "Authorization"
-        do throws(InvalidTemplate) { template = try ValueTemplate(parameters.string("value") ?? "Bearer {{value}}") } catch {
+        do throws(InvalidTemplate) {
+            template = try ValueTemplate(parameters.string("value") ?? "Bearer {{value}}")
+        } catch {
             throw SystemError(.misconfigured, "the value of an http check: \(error)")
         }
-        let statuses = parameters.list("status")?.compactMap { if case .integer(let status) = $0 { status } else { nil } }
+        let statuses = parameters.list("status")?.compactMap {
+            if case .integer(let status) = $0 { status } else { nil }
+        }
         expected = statuses ?? [200, 204]
         timeout = parameters.seconds("timeout") ?? 10
         tls = TLSSettings(
@@ -60,7 +64,8 @@ package struct HTTPCheck: KeyVerifier {
                     "header", .string(), default: .string("Authorization"), "The header that holds the key."),
                 ParameterField(
                     "value", .string(), default: .string("Bearer {{value}}"), "The header's value, as a template."),
-                ParameterField("status", .list(of: .integer(100...599)), "Statuses that mean yes; 200 and 204 when absent."),
+                ParameterField(
+                    "status", .list(of: .integer(100...599)), "Statuses that mean yes; 200 and 204 when absent."),
                 ParameterField("timeout", .duration(1...120), default: .integer(10), "How long it may take."),
                 ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
                 ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),

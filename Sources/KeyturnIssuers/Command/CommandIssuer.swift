@@ -28,7 +28,9 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         var keyId: String?
         var value: ExposedValue?
 
-        enum CodingKeys: CodingKey { case operation, secret, version, lineage, lifetimeSeconds, parameters, keyId, value }
+        enum CodingKeys: CodingKey {
+            case operation, secret, version, lineage, lifetimeSeconds, parameters, keyId, value
+        }
 
         func encode(to encoder: any Encoder) throws {
             var container = encoder.container(keyedBy: CodingKeys.self)
@@ -140,7 +142,8 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         question.parameters = parameters
         return try await JSONDialogue.ask(program, question, as: Listed.self).keys.map { key in
             ListedKey(
-                keyID: key.keyId, createdAt: key.createdAt.flatMap(Self.date), lineage: key.lineage.flatMap(Lineage.init))
+                keyID: key.keyId, createdAt: key.createdAt.flatMap(Self.date),
+                lineage: key.lineage.flatMap(Lineage.init))
         }
     }
 
@@ -192,11 +195,12 @@ extension CommandIssuer {
                 "Whether it can list the keys that it made, with their lineage."),
             ParameterField("keyLimit", .integer(2...1_000_000), "How many keys may exist at once."),
             ParameterField("checks", .boolean, default: .boolean(true), "Whether it answers `check`."),
-            ParameterField("disables", .boolean, default: .boolean(false), "Whether it answers `disable` and `enable`."),
+            ParameterField(
+                "disables", .boolean, default: .boolean(false), "Whether it answers `disable` and `enable`."),
             ParameterField("reportsLastUse", .boolean, default: .boolean(false), "Whether it answers `lastUse`."),
         ]),
         issue: ParameterSchema([
-            ParameterField("parameters", .any, "Anything; handed to the program as it is."),
+            ParameterField("parameters", .any, "Anything; handed to the program as it is.")
         ]),
         traits: IssuerTraits(
             kind: .listable, enforcesExpiry: true, checks: true, disables: true, reportsLastUse: true))

@@ -33,7 +33,8 @@ struct KeyPair {
                 let key = Curve25519.Signing.PrivateKey()
                 // RFC 8410, section 7: OneAsymmetricKey with the algorithm 1.3.101.112 and no parameters.
                 let secret = Data([0x30, 0x2E, 2, 1, 0, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 4, 0x22, 4, 0x20])
-                let spki = Data([0x30, 0x2A, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 3, 0x21, 0]) + key.publicKey.rawRepresentation
+                let spki =
+                    Data([0x30, 0x2A, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 3, 0x21, 0]) + key.publicKey.rawRepresentation
                 privateKey = Self.pem("PRIVATE KEY", secret + key.rawRepresentation)
                 publicKey = Self.pem("PUBLIC KEY", spki)
                 fingerprint = SHA256.hash(data: spki).hexadecimal

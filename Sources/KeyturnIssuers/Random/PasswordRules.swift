@@ -43,7 +43,8 @@ struct PasswordRules: Sendable, Equatable {
         guard Set(text.utf8).count == text.utf8.count else {
             throw RuleError(
                 path: "alphabet",
-                reason: "an alphabet is \(Self.alphabets.keys.sorted().joined(separator: ", ")), or characters, each once")
+                reason:
+                    "an alphabet is \(Self.alphabets.keys.sorted().joined(separator: ", ")), or characters, each once")
         }
         alphabet = text.utf8.filter { !excluded.contains($0) }
         guard alphabet.count >= 2 else {

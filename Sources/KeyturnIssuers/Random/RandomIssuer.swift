@@ -1,7 +1,7 @@
-package import KeyturnCore
-import KeyturnSystem
 import Crypto
 import Foundation
+package import KeyturnCore
+import KeyturnSystem
 import Synchronization
 
 /// Makes passwords, tokens and key pairs by itself; nobody else knows of them until a backend gets them.
@@ -79,7 +79,8 @@ private final class RandomSource: Sendable {
         }
     }
 
-    private static func draw(_ rules: PasswordRules, _ generator: inout any RandomNumberGenerator & Sendable) -> [UInt8] {
+    private static func draw(_ rules: PasswordRules, _ generator: inout any RandomNumberGenerator & Sendable) -> [UInt8]
+    {
         func open(_ generator: inout some RandomNumberGenerator) -> [UInt8] { rules.password(using: &generator) }
         return open(&generator)
     }
@@ -98,7 +99,8 @@ extension RandomIssuer {
         ParameterField(
             "format", .choice(["password", "hex", "base64url", "uuid", "rsa", "ed25519", "p256"]),
             "What is made; password when absent."),
-        ParameterField("length", .integer(8...4096), "Characters of a password, hex or base64url text; 32 when absent."),
+        ParameterField(
+            "length", .integer(8...4096), "Characters of a password, hex or base64url text; 32 when absent."),
         ParameterField(
             "alphabet", .string(minimumLength: 2),
             "alphanumeric, letters, digits, hex, base64url, ascii, or the characters themselves."),

@@ -1,0 +1,29 @@
+package import KeyturnCore
+
+/// keyturn.yaml, after all checks, with absolute paths.
+package struct Configuration: Sendable {
+    /// The folder of the file.
+    package let folder: String
+    /// The SQLite database.
+    package let statePath: String
+    package let schedulesPath: String
+    package let identityPath: String?
+    package let issuers: [String: ConfiguredSystem]
+    package let backends: [String: ConfiguredSystem]
+    package let alerts: [String: ConfiguredSystem]
+    package let limits: Limits
+    package let listen: String?
+
+    package struct Limits: Sendable, Equatable {
+        package var concurrency = 64
+        package var perIssuer = 8
+        package var perBackend = 32
+    }
+}
+
+/// An outside system as configured: its type and its parameters by the type's schema.
+package struct ConfiguredSystem: Sendable {
+    package let name: String
+    package let type: String
+    package let parameters: Parameters
+}

@@ -1,0 +1,131 @@
+import Foundation
+package import KeyturnCore
+import Yams
+
+/// Reads keyturn.yaml.
+package enum ConfigurationLoader {
+    private static let fields = [
+        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen",
+    ]
+
+    /// - Parameters:
+    ///   - file: absolute path.
+    ///   - environment: `KEYTURN_STATE`, `KEYTURN_SCHEDULES`, `KEYTURN_IDENTITY_FILE`, `KEYTURN_LISTEN` and
+    ///     `KEYTURN_LIMITS_CONCURRENCY`, `..._PERISSUER`, `..._PERBACKEND` go before the file.
+    /// - Returns: the configuration, unless a diagnostic is an error.
+    package static func load(
+        file: String, environment: [String: String], catalog: SystemCatalog
+    ) -> (Configuration?, [Diagnostic]) {
+        let folder = URL(filePath: file).deletingLastPathComponent().standardizedFileURL.path(percentEncoded: false)
+        let trimmed = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
+        let reader = DocumentReader(file: URL(filePath: file).lastPathComponent, folder: trimmed)
+        guard let data = FileManager.default.contents(atPath: file) else {
+            reader.complain(at: nil, "the configuration file can't be read; write one with `keyturn init`")
+            return (nil, reader.diagnostics)
+        }
+        let (nodes, problems) = YAMLFile.documents(data, file: reader.file)
+        guard problems.isEmpty else { return (nil, problems) }
+        guard let node = nodes.first, let root = reader.map(node, "the configuration") else {
+            if nodes.isEmpty { reader.complain(at: nil, "the configuration is empty") }
+            return (nil, reader.diagnostics.inOrder())
+        }
+        if nodes.count > 1 { reader.complain(at: nodes[1].mark, "a configuration file holds one document") }
+        reader.expect(fields, in: root, "the configuration")
+        let configuration = Configuration(
+            folder: trimmed, statePath: state(root, environment, reader),
+            schedulesPath: reader.absolute(
+                environment["KEYTURN_SCHEDULES"] ?? text(root, "schedules", reader) ?? "schedules"),
+            identityPath: identity(root, environment, reader),
+            issuers: systems(
+                root, "issuers", reader, Dictionary(catalog.issuers.map { ($0.type, $0.configuration) }) { a, _ in a }),
+            backends: systems(
+                root, "backends", reader, Dictionary(catalog.backends.map { ($0.type, $0.configuration) }) { a, _ in a }
+            ),
+            alerts: systems(
+                root, "alerts", reader, Dictionary(catalog.alerts.map { ($0.type, $0.configuration) }) { a, _ in a }),
+            limits: limits(root, environment, reader),
+            listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader))
+        let diagnostics = reader.diagnostics.inOrder()
+        return (diagnostics.contains { $0.severity == .error } ? nil : configuration, diagnostics)
+    }
+
+    private static func text(_ root: Fields, _ name: String, _ reader: DocumentReader) -> String? {
+        root[name].flatMap { reader.string($0, "'\(name)'") }
+    }
+
+    private static func state(_ root: Fields, _ environment: [String: String], _ reader: DocumentReader) -> String {
+        guard let address = environment["KEYTURN_STATE"] ?? text(root, "state", reader) else {
+            return reader.absolute("var/keyturn.db")
+        }
+        let mark = root["state"]?.mark ?? root.mark
+        if address.hasPrefix("sqlite:"), address.count > 7 { return reader.absolute(String(address.dropFirst(7))) }
+        if address.hasPrefix("postgresql:") || address.hasPrefix("postgres:") {
+            reader.complain(at: mark, "PostgreSQL as state is not available in this version; use sqlite:PATH")
+        } else {
+            reader.complain(at: mark, "'state' must be sqlite:PATH")
+        }
+        return ""
+    }
+
+    private static func identity(
+        _ root: Fields, _ environment: [String: String], _ reader: DocumentReader
+    ) -> String? {
+        if let path = environment["KEYTURN_IDENTITY_FILE"] { return reader.absolute(path) }
+        guard let node = root["identity"] else {
+            reader.complain(at: root.mark, "the configuration lacks 'identity': {file: PATH} of an age identity")
+            return nil
+        }
+        guard let fields = reader.map(node, "'identity'") else { return nil }
+        reader.expect(["file"], in: fields, "'identity'")
+        guard let file = fields["file"] else {
+            reader.complain(at: fields.mark, "'identity' lacks 'file'")
+            return nil
+        }
+        return reader.string(file, "'file' of 'identity'").map(reader.absolute)
+    }
+
+    private static func systems(
+        _ root: Fields, _ section: String, _ reader: DocumentReader, _ types: [String: ParameterSchema]
+    ) -> [String: ConfiguredSystem] {
+        guard let node = root[section], let fields = reader.map(node, "'\(section)'") else { return [:] }
+        var systems: [String: ConfiguredSystem] = [:]
+        for entry in fields.entries {
+            let what = "\(section) '\(entry.name.prefix(60))'"
+            guard let system = reader.map(entry.value, what) else { continue }
+            guard let typeNode = system["type"] else {
+                reader.complain(
+                    at: system.mark, "\(what) lacks 'type': one of \(types.keys.sorted().joined(separator: ", "))")
+                continue
+            }
+            guard let type = reader.string(typeNode, "'type' of \(what)") else { continue }
+            guard let schema = types[type] else {
+                let hint = NearestName.hint(for: type, among: Array(types.keys))
+                reader.complain(at: typeNode.mark, "unknown type '\(type.prefix(60))' in \(section)\(hint)")
+                continue
+            }
+            systems[entry.name] = ConfiguredSystem(
+                name: entry.name, type: type,
+                parameters: reader.parameters(system, schema, what, also: ["type"]))
+        }
+        return systems
+    }
+
+    private static func limits(
+        _ root: Fields, _ environment: [String: String], _ reader: DocumentReader
+    ) -> Configuration.Limits {
+        var limits = Configuration.Limits()
+        let fields = root["limits"].flatMap { reader.map($0, "'limits'") }
+        if let fields { reader.expect(["concurrency", "perIssuer", "perBackend"], in: fields, "'limits'") }
+        func limit(_ name: String) -> Int? {
+            if let text = environment["KEYTURN_LIMITS_\(name.uppercased())"] {
+                if let number = Int(text), (1...1024).contains(number) { return number }
+                reader.complain(at: nil, "KEYTURN_LIMITS_\(name.uppercased()) must lie between 1 and 1024")
+            }
+            return fields?[name].flatMap { reader.integer($0, "'\(name)' of 'limits'", in: 1...1024) }
+        }
+        limits.concurrency = limit("concurrency") ?? limits.concurrency
+        limits.perIssuer = limit("perIssuer") ?? limits.perIssuer
+        limits.perBackend = limit("perBackend") ?? limits.perBackend
+        return limits
+    }
+}

@@ -1,0 +1,33 @@
+import KeyturnCore
+
+/// What `retire` asks for must be something that the issuer can do.
+enum RetirementRules {
+    @Sendable static func check(_ context: ValidationContext) -> [Diagnostic] {
+        context.policies.flatMap { located -> [Diagnostic] in
+            guard let traits = context.traits(of: located.policy), let issuer = context.issuer(of: located.policy)
+            else {
+                return []
+            }
+            var found: [Diagnostic] = []
+            if located.policy.retirement.whenUnused != nil, !traits.reportsLastUse {
+                found.append(
+                    located.diagnostic(
+                        located.mark("retire.whenUnused"),
+                        "issuer type '\(issuer.type)' does not tell when a key was last used\(those(context) { $0.reportsLastUse })"
+                    ))
+            }
+            if located.policy.retirement.observe != nil, !traits.disables {
+                found.append(
+                    located.diagnostic(
+                        located.mark("retire.observe"),
+                        "issuer type '\(issuer.type)' can't disable a key\(those(context) { $0.disables })"))
+            }
+            return found
+        }
+    }
+
+    private static func those(_ context: ValidationContext, _ can: (IssuerTraits) -> Bool) -> String {
+        let types = context.catalog.issuers.filter { can($0.traits) }.map(\.type).sorted()
+        return types.isEmpty ? "" : "; these do: \(types.joined(separator: ", "))"
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Foundation
+import KeyturnCore
+import KeyturnEngine
+import KeyturnStore
+
+struct PauseCommand: KeyturnCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pause",
+        abstract: "Stops all work on secrets until `resume`.",
+        discussion: """
+            It works beside a running daemon. A step in flight is finished. Expiry is still watched and told.
+
+            Example:
+              keyturn pause payments/momento-cache
+            """)
+
+    @Argument(help: "The secrets.")
+    var secrets: [String]
+
+    @OptionGroup var options: GlobalOptions
+
+    func execute() async throws {
+        let composition = try Composition.load(options)
+        let journal = try composition.writeJournal()
+        for name in try await SecretNames.known(secrets, composition, journal) {
+            try await journal.setPaused(true, of: name, at: Date(), actor: ProcessInfo.processInfo.userName)
+            Terminal.tell("\(name) is paused")
+        }
+    }
+}
+
+struct ResumeCommand: KeyturnCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "resume",
+        abstract: "Lifts a pause or a quarantine.",
+        discussion: """
+            After a quarantine the failed step is tried again with the same key. That needs the state for itself: while a \
+            daemon runs, the exit status is 75.
+
+            Example:
+              keyturn resume payments/momento-cache
+            """)
+
+    @Argument(help: "The secrets.")
+    var secrets: [String]
+
+    @OptionGroup var options: GlobalOptions
+
+    func execute() async throws {
+        let composition = try Composition.load(options)
+        let journal = try composition.writeJournal()
+        let names = try await SecretNames.known(secrets, composition, journal)
+        let actor = ProcessInfo.processInfo.userName
+        for name in names {
+            try await journal.setPaused(false, of: name, at: Date(), actor: actor)
+            if try await journal.record(of: name)?.quarantine != nil {
+                let running = try await composition.engine(inlineWait: 0)
+                try await running.engine.release(name, actor: actor)
+                running.finish()
+            }
+            Terminal.tell("\(name) is resumed")
+        }
+    }
+}

@@ -1,0 +1,173 @@
+import Age
+import Foundation
+import KeyturnAlerts
+import KeyturnBackends
+import KeyturnCore
+import KeyturnEngine
+import KeyturnHTTP
+import KeyturnIssuers
+import KeyturnPolicy
+import KeyturnStore
+import KeyturnSystem
+import Logging
+
+/// Builds everything out of the configuration: the one place that knows every module.
+struct Composition {
+    let configuration: Configuration
+    let policies: [Policy]
+    let logger: Logger
+
+    static let version = "0.1.0"
+
+    static let catalog = SystemCatalog(
+        issuers: IssuerRegistry.descriptions, backends: BackendRegistry.descriptions,
+        alerts: AlertRegistry.descriptions, checks: CheckRegistry.descriptions)
+
+    /// Reads configuration and policies.
+    ///
+    /// - Throws: ``CommandFailure`` after all diagnostics were shown, when one of them is an error.
+    static func load(_ options: GlobalOptions) throws(CommandFailure) -> Composition {
+        let (composition, diagnostics) = try check(options)
+        for diagnostic in diagnostics { Terminal.tell("\(diagnostic)") }
+        guard let composition else {
+            let count = diagnostics.count { $0.severity == .error }
+            throw CommandFailure(
+                .badConfiguration, "\(count) error\(count == 1 ? "" : "s") in configuration and policies",
+                advice: "mend what is shown above; `keyturn validate` shows it again")
+        }
+        return composition
+    }
+
+    /// The same without a word: for `validate`, and for a daemon that reloads.
+    static func check(_ options: GlobalOptions) throws(CommandFailure) -> (Composition?, [Diagnostic]) {
+        let path = try options.configPath()
+        let (configuration, found) = ConfigurationLoader.load(
+            file: path, environment: ProcessInfo.processInfo.environment, catalog: catalog)
+        guard let configuration else { return (nil, found) }
+        let set = PolicyLoader.load(configuration, catalog: catalog)
+        let diagnostics = found + set.diagnostics
+        guard !diagnostics.contains(where: { $0.severity == .error }) else { return (nil, diagnostics) }
+        return (
+            Composition(configuration: configuration, policies: set.policies, logger: options.logger()), diagnostics
+        )
+    }
+
+    // MARK: State
+
+    /// The journal for reading; `nil` when there is no state yet.
+    func readJournal() throws(JournalError) -> SQLiteJournal? {
+        guard FileManager.default.fileExists(atPath: configuration.statePath) else { return nil }
+        return try SQLiteJournal(path: configuration.statePath, access: .readOnly)
+    }
+
+    func writeJournal() throws(JournalError) -> SQLiteJournal { try SQLiteJournal(path: configuration.statePath) }
+
+    func lock() throws(JournalError) -> InstanceLock {
+        try InstanceLock.acquire(statePath: configuration.statePath)
+    }
+
+    func identities() throws(SystemError) -> [X25519Identity] {
+        guard let path = configuration.identityPath else {
+            throw SystemError(
+                .misconfigured, "keyturn.yaml names no identity", advice: "add `identity: {file: var/identity.txt}`")
+        }
+        return try PrivateIdentityFile.load(path)
+    }
+
+    // MARK: Systems
+
+    /// - Parameter journal: where `{vault: SECRET}` references are looked up.
+    func services(_ journal: (any Journal)?, _ sealer: AgeSealer) throws(CommandFailure) -> SystemServices {
+        let http: HTTPClient
+        do throws(HTTPError) { http = try HTTPClient(userAgent: "keyturn/\(Self.version)") } catch {
+            throw CommandFailure(.failed, "\(error)")
+        }
+        let environment = ProcessInfo.processInfo.environment
+        let resolver = SecretReferenceResolver(environment: environment, folder: configuration.folder) {
+            (name) throws(SystemError) in try await Self.own(name, journal, sealer)
+        }
+        return SystemServices(
+            http: http, secrets: resolver, environment: environment, time: SystemTimekeeper(),
+            folder: configuration.folder, identityPath: configuration.identityPath)
+    }
+
+    /// The current value of a secret that Keyturn keeps and needs itself.
+    private static func own(
+        _ name: SecretName, _ journal: (any Journal)?, _ sealer: AgeSealer
+    ) async throws(SystemError) -> SecretValue {
+        let record: SecretRecord?
+        do throws(JournalError) { record = try await journal?.record(of: name) } catch {
+            throw SystemError(.local, error.description)
+        }
+        guard let sealed = record?.current?.sealed else {
+            throw SystemError(.misconfigured, "\(name) has no current version to log in with")
+        }
+        do throws(SealError) {
+            guard let material = KeyMaterial(decoding: try sealer.open(sealed)) else {
+                throw SealError(reason: "it is not a sealed key")
+            }
+            return material.value
+        } catch { throw SystemError(.local, "\(name) can't be opened: \(error)") }
+    }
+
+    func workplace(_ services: SystemServices) throws(SystemError) -> Workplace {
+        var issuers: [String: any Issuer] = [:]
+        for (name, system) in configuration.issuers {
+            guard let type = IssuerRegistry.all.first(where: { $0.description.type == system.type }) else { continue }
+            issuers[name] = try type.make(name, system.parameters, services)
+        }
+        var backends: [String: any Backend] = [:]
+        for (name, system) in configuration.backends {
+            guard let type = BackendRegistry.all.first(where: { $0.description.type == system.type }) else { continue }
+            backends[name] = try type.make(name, system.parameters, services)
+        }
+        var sinks: [String: any AlertSink] = [:]
+        for (name, system) in configuration.alerts {
+            guard let type = AlertRegistry.all.first(where: { $0.description.type == system.type }) else { continue }
+            sinks[name] = try type.make(name, system.parameters, services)
+        }
+        return Workplace(policies: policies, issuers: issuers, backends: backends, sinks: sinks) {
+            (check) throws(SystemError) in try CheckRegistry.make(check, services)
+        }
+    }
+
+    /// The traits of a policy's issuer, without making it.
+    func traits(_ policy: Policy?) -> IssuerTraits? {
+        let type = policy.flatMap { configuration.issuers[$0.issuer]?.type }
+        return type.flatMap { type in Self.catalog.issuers.first { $0.type == type }?.traits }
+    }
+
+    func policy(_ secret: SecretName) -> Policy? { policies.first { $0.secret == secret } }
+
+    // MARK: Engine
+
+    struct Running {
+        let engine: Engine
+        let services: SystemServices
+        let lock: InstanceLock
+
+        /// Lets go of connections and of the state.
+        func finish() {
+            services.http.shutdown()
+            lock.release()
+        }
+    }
+
+    /// An engine that holds the state alone.
+    func engine(inlineWait: Double) async throws -> Running {
+        let sealer = AgeSealer(identities: try identities())
+        let lock = try lock()
+        let journal = try writeJournal()
+        let services = try services(journal, sealer)
+        var settings = EngineSettings()
+        settings.concurrency = configuration.limits.concurrency
+        settings.perIssuer = configuration.limits.perIssuer
+        settings.perBackend = configuration.limits.perBackend
+        settings.inlineWait = inlineWait
+        let owner = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
+        let engine = try await Engine(
+            journal: journal, sealer: sealer, workplace: try workplace(services), settings: settings,
+            owner: owner, logger: logger)
+        return Running(engine: engine, services: services, lock: lock)
+    }
+}

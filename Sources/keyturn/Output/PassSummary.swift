@@ -1,0 +1,81 @@
+import Foundation
+import KeyturnCore
+import KeyturnEngine
+
+/// What a pass did, in words and as an exit status.
+struct PassSummary {
+    let outcomes: [WorkOutcome]
+
+    private struct Wire: Encodable {
+        struct Entry: Encodable {
+            let secret: String
+            let result: String
+            let retired: Int
+            let quarantined: Bool
+            let step: String?
+            let code: String?
+            let message: String?
+            let advice: String?
+        }
+        let secrets: [Entry]
+    }
+
+    func show(_ options: GlobalOptions) throws {
+        switch options.format {
+        case .json: Terminal.print(try JSONText.pretty(Wire(secrets: outcomes.map(entry))))
+        case .table:
+            let worth = outcomes.filter { $0.retired > 0 || $0.isQuarantined || word($0) != "nothing due" }
+            for outcome in worth { Terminal.print(line(outcome, color: options.color)) }
+            if worth.isEmpty { Terminal.tell("nothing was due") }
+        }
+    }
+
+    /// Quarantined goes before failed.
+    var status: ExitStatus {
+        if outcomes.contains(where: \.isQuarantined) { return .quarantined }
+        let failed = outcomes.contains { outcome in
+            switch outcome.result {
+            case .failed, .journalFailed: true
+            case .nothingDue, .rotated, .leasedElsewhere: false
+            }
+        }
+        return failed ? .failed : .done
+    }
+
+    private func line(_ outcome: WorkOutcome, color: Bool) -> String {
+        var parts = [word(outcome)]
+        if outcome.retired > 0 { parts.append("retired \(outcome.retired)") }
+        if outcome.isQuarantined { parts.append("quarantined; mend it, then `keyturn resume \(outcome.secret)`") }
+        if let failure = failure(outcome), !failure.advice.isEmpty { parts.append(failure.advice) }
+        let text = "\(outcome.secret): \(parts.joined(separator: "; "))"
+        return color && failure(outcome) != nil ? Color.bad.paint(text) : text
+    }
+
+    private func word(_ outcome: WorkOutcome) -> String {
+        switch outcome.result {
+        case .nothingDue: outcome.retired > 0 ? "no rotation due" : "nothing due"
+        case .rotated: "rotated"
+        case .failed(let failure): "\(failure.step) failed: \(failure.message)"
+        case .leasedElsewhere: "another process works on it"
+        case .journalFailed(let error): "\(error)"
+        }
+    }
+
+    private func failure(_ outcome: WorkOutcome) -> StepFailure? {
+        if case .failed(let failure) = outcome.result { failure } else { nil }
+    }
+
+    private func entry(_ outcome: WorkOutcome) -> Wire.Entry {
+        let failure = failure(outcome)
+        let result =
+            switch outcome.result {
+            case .nothingDue: "nothing-due"
+            case .rotated: "rotated"
+            case .failed, .journalFailed: "failed"
+            case .leasedElsewhere: "leased-elsewhere"
+            }
+        return Wire.Entry(
+            secret: outcome.secret.text, result: result, retired: outcome.retired, quarantined: outcome.isQuarantined,
+            step: failure?.step, code: failure?.code.rawValue, message: failure?.message, advice: failure?.advice)
+    }
+}
