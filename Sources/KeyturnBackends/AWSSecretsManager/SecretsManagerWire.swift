@@ -1,3 +1,6 @@
+// Members are named as the service names them.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import Foundation
 
 /// Questions and answers of AWS Secrets Manager, with the service's own member names.

@@ -1,3 +1,6 @@
+// Members are named as the service names them.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import Foundation
 import KeyturnCore
 import KeyturnHTTP

@@ -1,3 +1,6 @@
+// Members are named as the service names them.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import Foundation
 
 /// What KV version 2 answers: https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2

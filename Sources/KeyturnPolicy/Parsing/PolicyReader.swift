@@ -124,7 +124,7 @@ struct PolicyReader {
         guard let fields = reader.map(node, "'rotate'") else { return nil }
         marks.add(fields, under: "rotate.")
         reader.expect(["every", "cron", "timezone", "renewBefore", "jitter", "window"], in: fields, "'rotate'")
-        let zone = fields["timezone"].map(timeZone) ?? TimeZone.gmt
+        let zone = fields["timezone"].map(timeZone) ?? TimeZone(identifier: "UTC") ?? .gmt
         let renewBefore = fields["renewBefore"].map { reader.duration($0, "'renewBefore'") }
         let jitter = fields["jitter"].flatMap { reader.duration($0, "'jitter'") }
         let window = fields["window"].map { self.window($0) }

@@ -10,11 +10,13 @@ struct ReportRow {
 
     var expiresAt: Date? { record?.current?.expiresAt }
 
-    /// What would be done next: the rotation, or a retirement that comes before it.
-    var next: (action: SecretPlan.Action, at: Date?) {
-        let retirement = plan.retirements.compactMap(\.at).min()
-        if let retirement, plan.at.map({ retirement < $0 }) ?? true { return (.retire, retirement) }
-        return (plan.action, plan.at)
+    /// What would be done next and why: the rotation, or a retirement that comes before it.
+    var next: (action: SecretPlan.Action, at: Date?, why: String) {
+        let retirement = plan.retirements.filter { $0.at != nil }.min { ($0.at ?? .distantFuture) < ($1.at ?? .distantFuture) }
+        if let retirement, let at = retirement.at, plan.at.map({ at < $0 }) ?? true {
+            return (.retire, at, "version \(retirement.version) is at the end of its grace then")
+        }
+        return (plan.action, plan.at, plan.sentence)
     }
 
     /// Whether it expires or rotates by then, or is in trouble already.
@@ -63,7 +65,7 @@ struct ReportRow {
                 (row.record?.current.map { "\($0.number)" } ?? "-", nil),
                 (row.expiresAt.map { TimeText.distance($0.timeIntervalSince(now)) } ?? "-", nil),
                 (row.next.action.rawValue, nil), (TimeText.local(row.next.at, in: zone), nil),
-                (row.plan.sentence, nil))
+                (row.next.why, nil))
         }
         return table
     }
@@ -85,7 +87,7 @@ struct ReportRow {
             expiresIn: expiresAt.map { Int($0.timeIntervalSince(now).rounded(.down)) }, state: plan.state.rawValue,
             action: next.action.rawValue,
             backends: policy?.backends.map(\.name) ?? record?.current?.backends.map(\.target.backend) ?? [],
-            reason: plan.sentence)
+            reason: next.why)
     }
 }
 
