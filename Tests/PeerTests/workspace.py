@@ -1,0 +1,80 @@
+"""A user's folder: configuration, policies, and the keyturn command run in it."""
+import json
+import os
+import pathlib
+import subprocess
+
+BINARY = os.environ["KEYTURN_BINARY"]
+
+
+class Workspace:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.environment = {}
+        done = self.run("init", str(self.folder), config=False)
+        assert done.returncode == 0, done.stderr
+        for example in (self.folder / "schedules").glob("*.y*ml"):
+            example.unlink()
+        self.identity = self.folder / "var/identity.txt"
+        text = self.identity.read_text()
+        self.recipient = text.split("public key: ")[1].split()[0]
+        self.vault = self.folder / "var/vault"
+
+    def configure(self, issuers="", backends="", alerts="", extra=""):
+        def section(name, text):
+            lines = "".join(f"  {line}\n" for line in text.strip().splitlines())
+            return f"{name}:\n{lines}" if lines else ""
+        (self.folder / "keyturn.yaml").write_text(
+            "state: sqlite:var/keyturn.db\nschedules: schedules\nidentity: {file: var/identity.txt}\n"
+            + section("issuers", "passwords: {type: random, length: 32}\n" + issuers)
+            + section("backends", f"vault: {{type: file-vault, directory: var/vault, recipients: [{self.recipient}]}}\n"
+                      + backends)
+            + section("alerts", alerts) + extra)
+
+    def policy(self, name, text):
+        (self.folder / "schedules" / f"{name}.yaml").write_text(text)
+
+    def command(self, *arguments, config=True):
+        return [BINARY, *arguments, *(["--config", str(self.folder / "keyturn.yaml")] if config else [])]
+
+    def run(self, *arguments, config=True, at=None, timeout=120, environment=None, text=True):
+        argv = self.command(*arguments, config=config)
+        if at is not None:
+            argv = ["faketime", "-f", f"@{at:%Y-%m-%d %H:%M:%S}", *argv]
+        return subprocess.run(
+            argv, capture_output=True, text=text, timeout=timeout, cwd=self.folder, stdin=subprocess.DEVNULL,
+            env=self.full_environment(environment))
+
+    def full_environment(self, more=None):
+        base = {name: value for name, value in os.environ.items()
+                if not name.startswith(("AWS_", "KEYTURN_", "BAO_", "VAULT_"))}
+        return {**base, "TZ": "UTC", **self.environment, **(more or {})}
+
+    def start(self, *arguments, environment=None, stderr=subprocess.PIPE):
+        return subprocess.Popen(
+            self.command(*arguments), stdout=subprocess.PIPE, stderr=stderr, cwd=self.folder, text=True,
+            stdin=subprocess.DEVNULL, start_new_session=True, env=self.full_environment(environment))
+
+    def json(self, *arguments, at=None, codes=(0,)):
+        done = self.run(*arguments, "--format", "json", at=at)
+        assert done.returncode in codes, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def status(self, secret=None, at=None):
+        secrets = self.json("status", *([secret] if secret else []), at=at)["secrets"]
+        return secrets[0] if secret else {entry["secret"]: entry for entry in secrets}
+
+    def stages(self, secret, at=None):
+        return {version["number"]: version["stage"] for version in self.status(secret, at)["versions"]}
+
+    def stock_age(self, file):
+        """A vault file opened by the stock tool, without Keyturn."""
+        done = subprocess.run(["age", "-d", "-i", str(self.identity), str(file)], capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    def vault_value(self, path):
+        """What a consumer of the file vault reads now; None when there is nothing."""
+        current = self.vault / path / "current"
+        return self.stock_age(current) if current.exists() else None
