@@ -205,9 +205,6 @@ extension AWSSecretsManagerBackend {
         guard path.utf8.count <= 512, path.utf8.allSatisfy({ allowed.utf8.contains($0) }) else {
             return "AWS allows letters, digits and /_+=.@- only, 512 at most"
         }
-        // It would look like the suffix that the service adds to a name.
-        let tail = path.suffix(7)
-        return tail.count == 7 && tail.first == "-" && tail.dropFirst().allSatisfy(\.isLetter)
-            ? "AWS advises against names that end in a hyphen and six characters" : nil
+        return nil
     }
 }

@@ -15,6 +15,6 @@ package struct SystemTimekeeper: Timekeeper {
     package func now() -> Date { Date() }
 
     package func sleep(for duration: Duration) async throws {
-        try await Task.sleep(for: duration, clock: .continuous)
+        try await AlarmClock.shared.sleep(for: duration)
     }
 }

@@ -76,8 +76,10 @@ struct SecretWorker {
         guard session.record.quarantine == nil, session.record.pausedSince == nil, session.record.rotation == nil else {
             return
         }
+        // A retirement without a closed gate is planned for the moment of planning, so that the time is read after it.
+        let retirements = try await plan(session.record, policy).retirements
         let now = core.time.now()
-        for planned in try await plan(session.record, policy).retirements {
+        for planned in retirements {
             guard let at = planned.at, at <= now else { continue }
             let driver = RetirementDriver(
                 core: core, workplace: workplace, policy: policy, secret: session.record.name)

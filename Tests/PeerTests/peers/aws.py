@@ -17,13 +17,13 @@ EVERYTHING = ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"
 class AWS:
     """moto: IAM and its two-key limit, STS, Secrets Manager; signatures are checked after the first four calls."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, environment=None):
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.server = Server(
             "moto",
             [str(pathlib.Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(self.port)],
-            folder, self._answers, {"INITIAL_NO_AUTH_ACTION_COUNT": "3"})
+            folder, self._answers, {"INITIAL_NO_AUTH_ACTION_COUNT": "3", **(environment or {})})
         iam = self.client("iam", "first", "first")
         iam.create_user(UserName="keyturn")
         iam.put_user_policy(UserName="keyturn", PolicyName="all", PolicyDocument=EVERYTHING)
