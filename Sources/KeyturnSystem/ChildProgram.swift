@@ -49,7 +49,9 @@ package struct ChildProgram: Sendable {
         let ending = await withTaskGroup(of: Ending?.self) { group in
             group.addTask { await self.execute(program, input) }
             group.addTask {
-                do { try await SystemTimekeeper().sleep(for: .milliseconds(Int64(seconds * 1000))) } catch { return nil }
+                do { try await SystemTimekeeper().sleep(for: .milliseconds(Int64(seconds * 1000))) } catch {
+                    return nil
+                }
                 return .timedOut
             }
             var first: Ending?

@@ -196,6 +196,7 @@ extension AWSSecretsManagerBackend {
                 "credentials", .object(AWSCredentialSource.schema),
                 "Keyturn's own credential; environment and shared file when absent."),
             ParameterField("kmsKeyId", .string(), "The KMS key for secrets that Keyturn creates."),
+            ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
             ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
             ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
         ]), target: ParameterSchema(),

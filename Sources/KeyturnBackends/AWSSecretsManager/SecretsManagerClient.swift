@@ -11,6 +11,7 @@ struct SecretsManagerClient: Sendable {
     private let endpoint: String
     private let region: String
     private let tls: TLSSettings
+    private let timeout: Int
     private let source: AWSCredentialSource
     private let services: SystemServices
     let name = "AWS Secrets Manager"
@@ -29,6 +30,7 @@ struct SecretsManagerClient: Sendable {
             ?? environment["AWS_ENDPOINT_URL"] ?? "https://secretsmanager.\(region).amazonaws.com/"
         tls = TLSSettings(
             caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        timeout = parameters.seconds("timeout") ?? 30
         source = try AWSCredentialSource(
             parameters.map("credentials"), environment: environment, secrets: services.secrets)
         self.services = services
@@ -44,6 +46,7 @@ struct SecretsManagerClient: Sendable {
         let credentials = try await source.credentials()
         guard let body = try? JSONEncoder().encode(question) else { throw SystemError(.local, "JSON can't be written") }
         var request = HTTPRequest("POST", endpoint, body: SecretValue(body), tls: tls)
+        request.timeouts.total = .seconds(timeout)
         request.set("Content-Type", "application/x-amz-json-1.1")
         request.set("X-Amz-Target", "secretsmanager.\(operation)")
         let response: HTTPResponse

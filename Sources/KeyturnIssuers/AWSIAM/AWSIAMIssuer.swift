@@ -24,14 +24,15 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         let region = parameters.string("region") ?? services.environment["AWS_REGION"] ?? "us-east-1"
         let tls = TLSSettings(
             caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        let timeout = parameters.seconds("timeout") ?? 30
         let endpoint = parameters.string("endpoint") ?? services.environment["AWS_ENDPOINT_URL"]
         iam = AWSQueryClient(
             service: "iam", version: "2010-05-08", endpoint: endpoint ?? "https://iam.amazonaws.com/",
-            region: "us-east-1", tls: tls, services: services)
+            region: "us-east-1", tls: tls, timeout: timeout, services: services)
         sts = AWSQueryClient(
             service: "sts", version: "2011-06-15",
             endpoint: parameters.string("stsEndpoint") ?? endpoint ?? "https://sts.\(region).amazonaws.com/",
-            region: region, tls: tls, services: services)
+            region: region, tls: tls, timeout: timeout, services: services)
         source = try AWSCredentialSource(
             parameters.map("credentials"), environment: services.environment, secrets: services.secrets)
         time = services.time
@@ -199,6 +200,7 @@ extension AWSIAMIssuer {
             ParameterField(
                 "credentials", .object(AWSCredentialSource.schema),
                 "Keyturn's own credential; environment and shared file when absent."),
+            ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
             ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
             ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
         ]),

@@ -10,6 +10,8 @@ struct AWSQueryClient: Sendable {
     let endpoint: String
     let region: String
     let tls: TLSSettings
+    /// Seconds that one request may take.
+    let timeout: Int
     let services: SystemServices
 
     /// An answer that says no, with the code that the service gave.
@@ -25,6 +27,7 @@ struct AWSQueryClient: Sendable {
         let fields = [("Action", action), ("Version", version)] + parameters
         let body = fields.map { "\($0.0)=\(Self.encoded($0.1))" }.joined(separator: "&")
         var request = HTTPRequest("POST", endpoint, body: SecretValue(utf8: body), tls: tls)
+        request.timeouts.total = .seconds(timeout)
         request.set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
         let response: HTTPResponse
         do throws(HTTPError) {

@@ -52,7 +52,8 @@ struct ValidateCommand: KeyturnCommand {
         }
         guard let composition else { throw ExitStatus.badConfiguration.code }
         if online { try await ask(composition) }
-        Terminal.tell("\(composition.policies.count) \(composition.policies.count == 1 ? "policy" : "policies"), no errors")
+        let count = composition.policies.count
+        Terminal.tell("\(count) \(count == 1 ? "policy" : "policies"), no errors")
     }
 
     private func ask(_ composition: Composition) async throws {

@@ -12,7 +12,9 @@ struct ReportRow {
 
     /// What would be done next and why: the rotation, or a retirement that comes before it.
     var next: (action: SecretPlan.Action, at: Date?, why: String) {
-        let retirement = plan.retirements.filter { $0.at != nil }.min { ($0.at ?? .distantFuture) < ($1.at ?? .distantFuture) }
+        let retirement = plan.retirements.filter { $0.at != nil }.min {
+            ($0.at ?? .distantFuture) < ($1.at ?? .distantFuture)
+        }
         if let retirement, let at = retirement.at, plan.at.map({ at < $0 }) ?? true {
             return (.retire, at, "version \(retirement.version) is at the end of its grace then")
         }
