@@ -23,11 +23,14 @@ struct RotateCommand: KeyturnCommand {
     @Flag(help: "The present key is known to others: retire it at once.")
     var compromised = false
 
+    @OptionGroup var patience: PatienceOption
+
     @OptionGroup var options: GlobalOptions
 
     func execute() async throws {
+        let patience = try patience.seconds
         let composition = try Composition.load(options)
-        let running = try await composition.engine(inlineWait: 30)
+        let running = try await composition.engine(inlineWait: patience)
         let names = try await SecretNames.known(secrets, composition, try composition.readJournal())
         for name in names {
             guard composition.policy(name) != nil else {

@@ -21,15 +21,15 @@ struct RunCommand: KeyturnCommand {
     @Flag(help: "Do everything that is due, then end.")
     var once = false
 
+    @OptionGroup var patience: PatienceOption
+
     @OptionGroup var options: GlobalOptions
 
-    /// How long a pass waits itself for the next try of a failed step, in seconds.
-    private static let patience = 30.0
-
     func execute() async throws {
+        let patience = try patience.seconds
         let composition = try Composition.load(options)
         guard once else { return try await Daemon(composition: composition, options: options).run() }
-        let running = try await composition.engine(inlineWait: Self.patience)
+        let running = try await composition.engine(inlineWait: patience)
         let outcomes = try await StopSignals.watching(running) { try await running.engine.pass() }
         running.finish()
         let summary = PassSummary(outcomes: outcomes)
