@@ -86,6 +86,15 @@ let package = Package(
             swiftSettings: strict
         ),
         .target(name: "TestSupport", dependencies: ["KeyturnCore"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "Simulation", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
+            path: "Tests/Simulation", swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "keyturn-simulate",
+            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Tests/Simulate", swiftSettings: strict
+        ),
         .testTarget(
             name: "AgeTests", dependencies: ["Age"], resources: [.copy("Fixtures")], swiftSettings: strict
         ),
