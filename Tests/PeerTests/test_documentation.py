@@ -746,3 +746,22 @@ def test_quickstart_runs_twice(tmp_path):
     done = subprocess.run([ROOT / "deploy/quickstart", ROOT / "demo"], capture_output=True, text=True, env=environment)
     assert done.returncode == 1 and "lies in the checkout" in done.stderr
     assert not (ROOT / "demo").exists()
+
+
+@pytest.mark.skipif(shutil.which("docc") is None, reason="no DocC here")
+def test_articles_lead_to_each_other(tmp_path):
+    done = subprocess.run(
+        ["docc", "convert", ARTICLES, "--fallback-display-name", "keyturn", "--fallback-bundle-identifier", "keyturn",
+         "--output-dir", tmp_path / "out"], capture_output=True, text=True, timeout=120)
+    # Without the compiler's symbols the module itself is the one name that is not known.
+    warnings = re.findall(r"^(?:warning|error): .*", done.stdout + done.stderr, re.MULTILINE)
+    assert [line for line in warnings if "No symbol matched 'keyturn'" not in line] == []
+    assert done.returncode == 0
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+    for document in DOCUMENTS:
+        for article in re.findall(r"<doc:(\w+)>", document.read_text()):
+            assert (ARTICLES / f"{article}.md").exists(), (document.name, article)
