@@ -54,6 +54,7 @@ final class Transfer {
         } else {
             long(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         }
+        if !request.mayRepeat { long(CURLOPT_FRESH_CONNECT, 1) }
         if request.bypassesProxy { string(CURLOPT_NOPROXY, "*") }
         setBody()
         try setHeaders()
