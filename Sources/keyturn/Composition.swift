@@ -166,6 +166,7 @@ struct Composition {
         let sealer = AgeSealer(identities: try identities())
         let lock = use == .alone ? try lock() : nil
         let journal = try writeJournal()
+        if lock != nil { try await journal.releaseAll() }
         let services = try services(journal, sealer)
         var settings = EngineSettings()
         settings.concurrency = configuration.limits.concurrency
