@@ -56,7 +56,7 @@ struct Composition {
 
     /// The journal for reading; `nil` when there is no state yet.
     func readJournal() throws(JournalError) -> SQLiteJournal? {
-        guard FileManager.default.fileExists(atPath: configuration.statePath) else { return nil }
+        guard try SQLiteJournal.exists(at: configuration.statePath) else { return nil }
         return try SQLiteJournal(path: configuration.statePath, access: .readOnly)
     }
 
@@ -166,6 +166,7 @@ struct Composition {
         let sealer = AgeSealer(identities: try identities())
         let lock = use == .alone ? try lock() : nil
         let journal = try writeJournal()
+        if lock != nil { try await journal.releaseAll() }
         let services = try services(journal, sealer)
         var settings = EngineSettings()
         settings.concurrency = configuration.limits.concurrency

@@ -81,6 +81,19 @@ extension SQLiteJournal {
         }
     }
 
+    /// Takes every claim from its holder, for whom the next commit fails then.
+    ///
+    /// To be called by the one who just took the ``InstanceLock``: whoever held it before is dead, and what he had begun
+    /// is not to wait until his claims run out.
+    package func releaseAll() async throws(JournalError) {
+        try await write { database in
+            try database.execute(
+                sql: """
+                    UPDATE secrets SET lease_owner = NULL, lease_token = lease_token + 1 WHERE lease_owner IS NOT NULL
+                    """)
+        }
+    }
+
     package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
         try await write { database in
             try Self.check(lease, database)

@@ -34,6 +34,13 @@ package final class SQLiteJournal: Journal {
         } catch { throw JournalError(wrapping: error) }
     }
 
+    /// Whether there is a database. One that may not be looked for is not taken for absent.
+    ///
+    /// - Throws: `permission`, `failed`.
+    package static func exists(at path: String) throws(JournalError) -> Bool {
+        do { return try PrivateDatabaseFile.exists(path) } catch { throw JournalError(wrapping: error) }
+    }
+
     private static func configuration(_ access: Access) -> Configuration {
         var configuration = Configuration()
         configuration.readonly = access == .readOnly
