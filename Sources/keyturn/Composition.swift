@@ -158,6 +158,7 @@ struct Composition {
         let sealer = AgeSealer(identities: try identities())
         let lock = try lock()
         let journal = try writeJournal()
+        try await journal.dropLeases()
         let services = try services(journal, sealer)
         var settings = EngineSettings()
         settings.concurrency = configuration.limits.concurrency

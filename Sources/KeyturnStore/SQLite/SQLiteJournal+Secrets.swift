@@ -81,6 +81,15 @@ extension SQLiteJournal {
         }
     }
 
+    /// Ends the claims that a killed process left behind, so that its work is taken up at once.
+    ///
+    /// Only for who holds the instance lock: nobody else works on this state then.
+    package func dropLeases() async throws(JournalError) {
+        try await write { database in
+            try database.execute(sql: "UPDATE secrets SET lease_owner = NULL WHERE lease_owner IS NOT NULL")
+        }
+    }
+
     package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
         try await write { database in
             try Self.check(lease, database)
