@@ -108,7 +108,16 @@ package struct VaultKV2Backend: Backend {
     }
 
     package func probe(_ target: BackendTarget) async throws(SystemError) {
-        let mountAnswer = try await client.call("GET", "sys/internal/ui/mounts/\(encoded(mount))")
+        let mountAnswer: VaultClient.Answer
+        do throws(SystemError) {
+            mountAnswer = try await client.call("GET", "sys/internal/ui/mounts/\(encoded(mount))")
+        } catch {
+            guard error.code == .forbidden else { throw error }
+            // The server does not tell a mount that is missing from one that we may not see.
+            throw SystemError(
+                .forbidden, "\(client.name): there is no mount '\(mount)', or our token may not see it",
+                advice: "check `mount`, the token and its policy; the documentation lists the least rights")
+        }
         guard mountAnswer.status == 200, let engine = mountAnswer.json(VaultKV2Wire.Mount.self) else {
             throw SystemError(.notFound, "\(client.name): there is no mount '\(mount)', or we may not see it")
         }
