@@ -173,6 +173,11 @@ package struct VaultKV2Backend: Backend {
                     "the value for \(mount)/\(target.path) is not a JSON object, as `format: json` needs",
                     advice: "give the backend a template such as '{\"key\": \"{{value}}\"}'")
             }
+            guard JSONValue.object(object).survivesDoubles else {
+                throw SystemError(
+                    .misconfigured, "the value for \(mount)/\(target.path) holds a number that the server would round",
+                    advice: "put it in quotes in the template, so that it is stored as text")
+            }
             return object
         }
         guard let text = value.exposedText() else {
