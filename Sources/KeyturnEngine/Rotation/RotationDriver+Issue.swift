@@ -155,6 +155,12 @@ extension RotationDriver {
         case .ambiguous(let reason):
             let orphan = OrphanRecord(
                 of: request, issuer: policy?.issuer ?? "", .undecided, since: now, until: nil, detail: reason)
+            // A person has looked since, and settled it as another's.
+            guard try await !core.journal.orphans().contains(where: { $0.id == orphan.id && $0.state == .closed })
+            else {
+                try await close("settled", "a person settled that it is another's key", &session)
+                return .moved
+            }
             let now = now
             try await session.commit { record, outbox in
                 outbox.orphans.append(orphan)
