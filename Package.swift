@@ -94,6 +94,11 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "KeyturnPolicyTests",
+            dependencies: ["KeyturnCore", "KeyturnPolicy", "KeyturnIssuers", "KeyturnBackends", "KeyturnAlerts"],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             swiftSettings: strict
         ),
