@@ -99,6 +99,13 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "KeyturnStoreTests",
+            dependencies: [
+                "KeyturnCore", "KeyturnStore", "Age", "TestSupport", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             swiftSettings: strict
         ),
