@@ -103,6 +103,18 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "KeyturnPolicyTests",
+            dependencies: ["KeyturnCore", "KeyturnPolicy", "KeyturnIssuers", "KeyturnBackends", "KeyturnAlerts"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnStoreTests",
+            dependencies: [
+                "KeyturnCore", "KeyturnStore", "Age", "TestSupport", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             swiftSettings: strict
         ),
