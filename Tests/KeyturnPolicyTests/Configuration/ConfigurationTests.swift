@@ -171,7 +171,7 @@ struct ConfigurationTests {
         #expect(configuration == nil)
         #expect(
             diagnostics.map(\.description) == [
-                "keyturn.yaml:1:1: the configuration file can't be read; write one with `keyturn init`"
+                "keyturn.yaml:1:1: the configuration file can't be read: No such file or directory; `keyturn init` writes a first one"
             ])
     }
 

@@ -23,7 +23,10 @@ struct BadPolicyTests {
     @Test func aFolderThatIsNotThereIsSaid() throws {
         let set = try PolicyFixtures.load("bad/nowhere")
         #expect(set.policies.isEmpty)
-        #expect(set.diagnostics.map(\.description) == ["bad/nowhere:1:1: the schedules folder can't be read"])
+        #expect(
+            set.diagnostics.map(\.description) == [
+                "bad/nowhere:1:1: the schedules folder can't be read: No such file or directory"
+            ])
     }
 
     @Test func aHugeFileIsNotRead() throws {
