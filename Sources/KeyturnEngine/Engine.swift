@@ -40,18 +40,11 @@ package actor Engine {
         doorbell.ring()
     }
 
-    /// Asks for a rotation now, whatever the schedule says. It begins with the next look at the secret.
-    ///
-    /// - Throws: `leaseLost` when another process is working on the secret.
-    package func request(_ secret: SecretName, compromised: Bool) async throws(JournalError) {
-        try await core.change(secret) { record, outbox, now in
-            record.request = SecretRecord.RotationRequest(
-                at: now, compromised: compromised || record.request?.compromised ?? false)
-            outbox.audit.append(
-                AuditEvent(
-                    at: now, kind: compromised ? "rotation.requested-compromised" : "rotation.requested",
-                    secret: secret))
-        }
+    /// Asks for a rotation now, whatever the schedule says. It begins with the next look at the secret; one that is under
+    /// way fulfils it.
+    package func request(_ secret: SecretName, compromised: Bool, actor: String) async throws(JournalError) {
+        let request = SecretRecord.RotationRequest(at: core.time.now(), compromised: compromised)
+        try await core.journal.request(request, of: secret, actor: actor)
         doorbell.ring()
     }
 
@@ -66,6 +59,7 @@ package actor Engine {
             record.abandonedInARow = 0
             record.rotation?.attempt = 0
             record.rotation?.nextAttempt = nil
+            record.rotation?.lostKeys = 0
             outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
             desk.clear([.quarantined], in: &record, &outbox)
         }

@@ -31,9 +31,16 @@ struct SecretSession {
         change(&next, &outbox)
         try await renewWhenOld()
         let written = JournalChange(
-            record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans)
+            record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans,
+            fulfilled: outbox.fulfilled)
         try await core.journal.commit(written, under: lease)
         record = next
+        if outbox.fulfilled != nil { record.request = nil }
+    }
+
+    /// Learns what people have asked of the secret meanwhile.
+    mutating func refreshWishes() async throws(JournalError) {
+        record.wishes = try await core.journal.wishes(of: record.name)
     }
 
     /// Sets when the secret is looked at next; written with the last commit of the work.
@@ -64,4 +71,5 @@ struct Outbox {
     var audit: [AuditEvent] = []
     var alerts: [QueuedAlert] = []
     var orphans: [OrphanRecord] = []
+    var fulfilled: SecretRecord.RotationRequest?
 }

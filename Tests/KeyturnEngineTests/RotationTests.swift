@@ -224,7 +224,7 @@ import Testing
         try await harness.pass()
         let first = try #require(harness.staged.consumed(EngineHarness.secret))
         let engine = try await harness.engine()
-        try await engine.request(try harness.name, compromised: true)
+        try await engine.request(try harness.name, compromised: true, actor: "someone")
         _ = try await engine.pass(only: [try harness.name])
         #expect(!harness.issuer.accepts(first))
         #expect(try await harness.record().versions.map(\.stage) == [.retired, .current])

@@ -68,9 +68,16 @@ struct ProcessJournal: Journal {
         return try await base.due(by: date, limit: limit)
     }
 
-    func earliestDue() async throws(JournalError) -> Date? {
+    func request(
+        _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
+    ) async throws(JournalError) {
         try await enter()
-        return try await base.earliestDue()
+        try await base.request(request, of: secret, actor: actor)
+    }
+
+    func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
+        try await enter()
+        return try await base.wishes(of: secret)
     }
 
     func setPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {

@@ -287,7 +287,7 @@ final class Site: @unchecked Sendable {
         world.secrets[name]?.mayRotateEarly = true
         if isCompromised { world.counts.compromised += 1 }
         world.trace("\(name) is rotated by hand\(isCompromised ? ", compromised" : "")")
-        try? await engine.request(name, compromised: isCompromised)
+        try? await engine.request(name, compromised: isCompromised, actor: "operator")
     }
 
     private func releaseQuarantined() async {

@@ -89,9 +89,12 @@ package final class MemoryJournal: Journal {
     package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
         try self.change { (state) throws(JournalError) in
             try Self.check(lease, state)
-            let paused = state.rows[lease.secret]?.record.pausedSince
+            let wishes = state.rows[lease.secret]?.record.wishes ?? SecretWishes()
             state.rows[lease.secret]?.record = change.record
-            state.rows[lease.secret]?.record.pausedSince = paused
+            state.rows[lease.secret]?.record.wishes = wishes
+            if let fulfilled = change.fulfilled, wishes.request == fulfilled {
+                state.rows[lease.secret]?.record.request = nil
+            }
             state.rows[lease.secret]?.nextDue = change.nextDue
             for event in change.audit { Self.append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
@@ -107,8 +110,20 @@ package final class MemoryJournal: Journal {
             due.filter { $0.at <= date }.sorted { ($0.at, $0.secret) < ($1.at, $1.secret) }.prefix(limit))
     }
 
-    package func earliestDue() async throws(JournalError) -> Date? {
-        state.withLock { $0.rows.values.compactMap(\.nextDue).min() }
+    package func request(
+        _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
+    ) async throws(JournalError) {
+        state.withLock { state in
+            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            row.record.request = request.joined(with: row.record.request)
+            row.nextDue = request.at
+            state.rows[secret] = row
+            Self.append(request.auditEvent(of: secret, actor: actor), &state)
+        }
+    }
+
+    package func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
+        durable(secret)?.wishes ?? SecretWishes()
     }
 
     package func setPaused(

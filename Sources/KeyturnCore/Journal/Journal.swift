@@ -30,11 +30,16 @@ package protocol Journal: Sendable {
 
     /// Secrets whose next due time is at or before `date`, earliest first, from an index.
     func due(by date: Date, limit: Int) async throws(JournalError) -> [DueSecret]
-    /// The earliest due time of all.
-    func earliestDue() async throws(JournalError) -> Date?
 
     /// Sets or lifts the pause of a secret; needs no lease, so that it works beside a running daemon. Audited.
     func setPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) async throws(JournalError)
+    /// Asks for a rotation; needs no lease either. One that was asked for before and is not fulfilled stays compromised
+    /// if it was. Audited.
+    func request(
+        _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
+    ) async throws(JournalError)
+    /// What people ask of a secret at this moment.
+    func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes
 
     /// Adds an entry that is about no change of a secret.
     func audit(_ event: AuditEvent) async throws(JournalError)
@@ -93,16 +98,30 @@ package struct JournalChange: Sendable {
     package var audit: [AuditEvent]
     package var alerts: [QueuedAlert]
     package var orphans: [OrphanRecord]
+    /// A request that is fulfilled by this change. One that came in its place since then stays.
+    package var fulfilled: SecretRecord.RotationRequest?
 
     package init(
         record: SecretRecord, nextDue: Date?, audit: [AuditEvent] = [], alerts: [QueuedAlert] = [],
-        orphans: [OrphanRecord] = []
+        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil
     ) {
+        self.fulfilled = fulfilled
         self.record = record
         self.nextDue = nextDue
         self.audit = audit
         self.alerts = alerts
         self.orphans = orphans
+    }
+}
+
+/// What people ask of a secret. It is kept apart from the record that the engine writes, so that asking needs no lease.
+package struct SecretWishes: Sendable, Equatable {
+    package let pausedSince: Date?
+    package let request: SecretRecord.RotationRequest?
+
+    package init(pausedSince: Date? = nil, request: SecretRecord.RotationRequest? = nil) {
+        self.pausedSince = pausedSince
+        self.request = request
     }
 }
 

@@ -19,6 +19,8 @@ package struct RotationRecord: Sendable, Codable, Equatable {
     package var nextAttempt: Date?
     /// How many keys before this one the targets rejected in this row of attempts.
     package let reissues: Int
+    /// How many answers to its creation were lost for good, each of which may have left a key behind.
+    package var lostKeys: Int
     /// Failed tries of each best-effort backend.
     package var bestEffortFailures: [String: Int]
 
@@ -34,6 +36,7 @@ package struct RotationRecord: Sendable, Codable, Equatable {
         self.issueDigest = issueDigest
         self.reissues = reissues
         attempt = 0
+        lostKeys = 0
         bestEffortFailures = [:]
     }
 

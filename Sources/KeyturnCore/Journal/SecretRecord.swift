@@ -13,10 +13,20 @@ package struct SecretRecord: Sendable, Codable, Equatable {
     package var firing: [String: Date]
     /// Rotations in a row that were abandoned.
     package var abandonedInARow: Int
-    /// A rotation that the user asked for and that has not begun.
+    /// A rotation that the user asked for and that is not over. Set by ``Journal/request(_:of:actor:)`` alone; a commit
+    /// leaves it as it is, unless it says that it is fulfilled.
     package var request: RotationRequest?
-    /// Set by ``Journal/setPaused(_:of:at:)`` alone; a commit leaves it as it is.
+    /// Set by ``Journal/setPaused(_:of:at:actor:)`` alone; a commit leaves it as it is.
     package var pausedSince: Date?
+
+    /// What people ask of it.
+    package var wishes: SecretWishes {
+        get { SecretWishes(pausedSince: pausedSince, request: request) }
+        set {
+            pausedSince = newValue.pausedSince
+            request = newValue.request
+        }
+    }
 
     package init(name: SecretName) {
         self.name = name
@@ -55,6 +65,18 @@ package struct SecretRecord: Sendable, Codable, Equatable {
         package init(at: Date, compromised: Bool) {
             self.at = at
             self.compromised = compromised
+        }
+
+        /// The same request when another is open: it stays compromised.
+        package func joined(with open: RotationRequest?) -> RotationRequest {
+            RotationRequest(at: at, compromised: compromised || open?.compromised ?? false)
+        }
+
+        /// How the audit trail tells of it.
+        package func auditEvent(of secret: SecretName, actor: String) -> AuditEvent {
+            AuditEvent(
+                at: at, kind: compromised ? "rotation.requested-compromised" : "rotation.requested", secret: secret,
+                actor: actor)
         }
     }
 

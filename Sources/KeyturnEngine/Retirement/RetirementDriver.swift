@@ -26,6 +26,8 @@ struct RetirementDriver {
     func drive(_ number: Int, _ session: inout SecretSession) async throws(JournalError) -> Rest {
         while let version = session.record.version(number), version.stage == .previous || version.stage == .disabled {
             guard !core.stop.isAsked, !Task.isCancelled else { return .parked }
+            try await session.refreshWishes()
+            guard session.record.pausedSince == nil else { return .waiting }
             do {
                 if let blocked = try await blockingGate(version, session.record) {
                     return try await wait(for: blocked, version, &session)

@@ -192,6 +192,12 @@ extension RotationDriver {
                     step: RotationStep.issue.text, detail: detail.merging(["outcome": outcome]) { first, _ in first }))
             guard let orphan else { return }
             outbox.orphans.append(orphan)
+            record.rotation?.lostKeys += 1
+            if let lost = record.rotation?.lostKeys, lost >= core.settings.maximumReissues {
+                quarantine(
+                    &record, &outbox, desk, reason: "the answers to \(lost) creations in a row were lost",
+                    advice: "each may have left a key behind; see why the issuer does not answer")
+            }
             desk.tell(
                 .possibleOrphan, severity: .warning, version: record.rotation?.version, reason: outcome,
                 summary: orphan.sentence, advice: "see `keyturn orphans list`", about: record.name, &outbox)

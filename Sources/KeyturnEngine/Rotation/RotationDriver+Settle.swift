@@ -39,7 +39,8 @@ extension RotationDriver {
         let now = now
         if var old = record.current, old.number != version.number {
             old.stage = .previous
-            old.tainted = old.tainted || rotation.compromised
+            // A request that came while the rotation was under way is fulfilled by it.
+            old.tainted = old.tainted || rotation.compromised || record.request?.compromised ?? false
             let grace = old.tainted ? 0 : policy?.grace.timeInterval ?? 0
             old.retireAt = now.addingTimeInterval(grace)
             record.put(old)
@@ -49,6 +50,7 @@ extension RotationDriver {
         record.put(version)
         record.rotation = nil
         record.abandonedInARow = 0
+        outbox.fulfilled = record.request
         outbox.audit.append(
             AuditEvent(at: now, kind: "version.promoted", secret: record.name, version: version.number))
         desk().clear([.rotationFailed, .rotationOverdue, .keyExpired, .quarantined], in: &record, &outbox)
@@ -164,11 +166,6 @@ extension RotationDriver {
             }
             record.rotation = nil
             record.abandonedInARow += 1
-            // What was asked for is still wanted.
-            if rotation.reason == PlanReason.requested.rawValue || rotation.reason == PlanReason.compromised.rawValue {
-                record.request = SecretRecord.RotationRequest(
-                    at: rotation.startedAt, compromised: rotation.compromised)
-            }
             if record.abandonedInARow >= core.settings.maximumReissues {
                 quarantine(
                     &record, &outbox, desk, reason: "\(record.abandonedInARow) new keys in a row were given up",

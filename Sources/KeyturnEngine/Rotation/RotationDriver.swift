@@ -22,6 +22,8 @@ struct RotationDriver {
         case failed(StepFailure)
         /// A stop was asked for.
         case parked
+        /// Somebody paused the secret.
+        case paused
     }
 
     /// What a step came to.
@@ -49,7 +51,6 @@ struct RotationDriver {
                 reason: reason.rawValue, compromised: compromised, issueDigest: policy.origin.issueDigest,
                 reissues: record.abandonedInARow)
             record.rotation = rotation
-            record.request = nil
             if compromised, var current = record.current {
                 current.tainted = true
                 record.put(current)
@@ -69,6 +70,8 @@ struct RotationDriver {
                 return rotation.lastError.map(Rest.failed) ?? .finished
             }
             guard !core.stop.isAsked, !Task.isCancelled else { return .parked }
+            try await session.refreshWishes()
+            guard session.record.pausedSince == nil else { return .paused }
             if let reason = reasonToAbandon(rotation, session.record) {
                 try await abandon(&session, because: reason)
                 continue

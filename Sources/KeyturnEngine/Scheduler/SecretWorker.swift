@@ -37,6 +37,7 @@ struct SecretWorker {
         var outcome = WorkOutcome(secret: secret, result: .nothingDue)
         var waited = 0.0
         while true {
+            try await session.refreshWishes()
             try await tell(policy, &session)
             let before = session.record
             try await rotate(policy, &session, &outcome)
@@ -67,6 +68,7 @@ struct SecretWorker {
         case .finished: if session.record.current?.number != current { outcome.result = .rotated }
         case .failed(let failure): outcome.result = .failed(failure)
         case .parked: outcome.isParked = true
+        case .paused: break
         }
     }
 

@@ -21,6 +21,7 @@ enum JournalMigrations {
                     name TEXT PRIMARY KEY,
                     state TEXT NOT NULL,
                     paused_since INTEGER,
+                    request TEXT,
                     next_due INTEGER,
                     lease_owner TEXT,
                     lease_until INTEGER NOT NULL DEFAULT 0,

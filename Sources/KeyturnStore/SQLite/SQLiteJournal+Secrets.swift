@@ -7,7 +7,7 @@ extension SQLiteJournal {
         try await read { database in
             guard
                 let row = try Row.fetchOne(
-                    database, sql: "SELECT name, state, paused_since FROM secrets WHERE name = ?",
+                    database, sql: "SELECT name, state, paused_since, request FROM secrets WHERE name = ?",
                     arguments: [secret.text])
             else { return nil }
             let versions = try Row.fetchAll(
@@ -22,7 +22,8 @@ extension SQLiteJournal {
             let all = try Row.fetchAll(
                 database, sql: "SELECT secret, state, sealed FROM versions ORDER BY secret, number")
             let versions = Dictionary(grouping: all) { $0["secret"] as String? ?? "" }
-            let rows = try Row.fetchAll(database, sql: "SELECT name, state, paused_since FROM secrets ORDER BY name")
+            let rows = try Row.fetchAll(
+                database, sql: "SELECT name, state, paused_since, request FROM secrets ORDER BY name")
             return try rows.map { row in
                 try Self.record(row, versions: versions[row["name"] as String? ?? ""] ?? [])
             }
@@ -32,7 +33,7 @@ extension SQLiteJournal {
     private static func record(_ row: Row, versions: [Row]) throws -> SecretRecord {
         guard let state: String = row["state"] else { throw JournalError.damaged("a secret has no state") }
         var record = try JournalCoding.decode(SecretRecord.self, from: state)
-        record.pausedSince = (row["paused_since"] as Int64?).map(JournalCoding.date)
+        record.wishes = try wishes(row)
         record.versions = try versions.map { row in
             guard let state: String = row["state"] else { throw JournalError.damaged("a version has no state") }
             var version = try JournalCoding.decode(VersionRecord.self, from: state)
@@ -46,10 +47,7 @@ extension SQLiteJournal {
         _ secret: SecretName, owner: String, now: Date, until: Date
     ) async throws(JournalError) -> Lease? {
         try await write { database in
-            let empty = try JournalCoding.encode(SecretRecord(name: secret))
-            try database.execute(
-                sql: "INSERT INTO secrets (name, state) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-                arguments: [secret.text, empty])
+            try Self.makeKnown(secret, database)
             let token = try Int64.fetchOne(
                 database,
                 sql: """
@@ -99,13 +97,18 @@ extension SQLiteJournal {
             try Self.check(lease, database)
             var state = change.record
             state.versions = []
-            state.pausedSince = nil
+            state.wishes = SecretWishes()
             try database.execute(
                 sql: "UPDATE secrets SET state = ?, next_due = ? WHERE name = ?",
                 arguments: [
                     try JournalCoding.encode(state), change.nextDue.map(JournalCoding.milliseconds),
                     lease.secret.text,
                 ])
+            if let fulfilled = change.fulfilled {
+                try database.execute(
+                    sql: "UPDATE secrets SET request = NULL WHERE name = ? AND request = ?",
+                    arguments: [lease.secret.text, try JournalCoding.encode(fulfilled)])
+            }
             for version in change.record.versions { try Self.put(version, of: lease.secret, database) }
             for event in change.audit { try Self.append(event, database) }
             for alert in change.alerts { try Self.put(alert, database) }
@@ -150,21 +153,12 @@ extension SQLiteJournal {
 
     static let dueQuery = "SELECT name, next_due FROM secrets WHERE next_due <= ? ORDER BY next_due, name LIMIT ?"
 
-    package func earliestDue() async throws(JournalError) -> Date? {
-        try await read { database in
-            try Int64.fetchOne(
-                database, sql: "SELECT next_due FROM secrets WHERE next_due IS NOT NULL ORDER BY next_due LIMIT 1")
-        }.map(JournalCoding.date)
-    }
-
     package func setPaused(
         _ paused: Bool, of secret: SecretName, at date: Date, actor: String
     ) async throws(JournalError) {
         try await write { database in
+            try Self.makeKnown(secret, database)
             let now = JournalCoding.milliseconds(date)
-            try database.execute(
-                sql: "INSERT INTO secrets (name, state) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-                arguments: [secret.text, try JournalCoding.encode(SecretRecord(name: secret))])
             let change = paused ? "COALESCE(paused_since, ?)" : "NULL"
             let arguments: StatementArguments = paused ? [now, now, secret.text] : [now, secret.text]
             try database.execute(
@@ -174,5 +168,43 @@ extension SQLiteJournal {
                     at: date, kind: paused ? "secret.paused" : "secret.resumed", secret: secret, actor: actor),
                 database)
         }
+    }
+
+    package func request(
+        _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
+    ) async throws(JournalError) {
+        try await write { database in
+            try Self.makeKnown(secret, database)
+            let before = try Row.fetchOne(
+                database, sql: "SELECT paused_since, request FROM secrets WHERE name = ?", arguments: [secret.text])
+            let open = try before.map(Self.wishes)?.request
+            let joined = request.joined(with: open)
+            try database.execute(
+                sql: "UPDATE secrets SET request = ?, next_due = ? WHERE name = ?",
+                arguments: [try JournalCoding.encode(joined), JournalCoding.milliseconds(request.at), secret.text])
+            try Self.append(request.auditEvent(of: secret, actor: actor), database)
+        }
+    }
+
+    package func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
+        try await read { database in
+            let row = try Row.fetchOne(
+                database, sql: "SELECT paused_since, request FROM secrets WHERE name = ?", arguments: [secret.text])
+            return try row.map(Self.wishes) ?? SecretWishes()
+        }
+    }
+
+    private static func wishes(_ row: Row) throws -> SecretWishes {
+        SecretWishes(
+            pausedSince: (row["paused_since"] as Int64?).map(JournalCoding.date),
+            request: try (row["request"] as String?).map {
+                try JournalCoding.decode(SecretRecord.RotationRequest.self, from: $0)
+            })
+    }
+
+    private static func makeKnown(_ secret: SecretName, _ database: Database) throws {
+        try database.execute(
+            sql: "INSERT INTO secrets (name, state) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+            arguments: [secret.text, try JournalCoding.encode(SecretRecord(name: secret))])
     }
 }

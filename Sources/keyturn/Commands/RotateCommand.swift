@@ -42,7 +42,10 @@ struct RotateCommand: KeyturnCommand {
         }
         do {
             let running = try await composition.engine(.alone, inlineWait: patience)
-            for name in names { try await running.engine.request(name, compromised: compromised) }
+            for name in names {
+                try await running.engine.request(
+                    name, compromised: compromised, actor: ProcessInfo.processInfo.userName)
+            }
             let outcomes = try await StopSignals.watching(running) { try await running.engine.pass(only: names) }
             running.finish()
             try conclude(outcomes)
@@ -54,7 +57,9 @@ struct RotateCommand: KeyturnCommand {
     /// Leaves the requests in the journal for the process that drives rotations, and watches what comes of them.
     private func askTheDaemon(_ names: [SecretName], _ composition: Composition, _ patience: Double) async throws {
         let running = try await composition.engine(.shared)
-        for name in names { try await running.engine.request(name, compromised: compromised) }
+        for name in names {
+            try await running.engine.request(name, compromised: compromised, actor: ProcessInfo.processInfo.userName)
+        }
         running.finish()
         Terminal.tell("the running daemon was asked for it")
         let journal = try composition.writeJournal()

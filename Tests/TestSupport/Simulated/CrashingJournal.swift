@@ -55,10 +55,18 @@ package struct CrashingJournal: Journal {
         try alive()
         return try await base.due(by: date, limit: limit)
     }
-    package func earliestDue() async throws(JournalError) -> Date? {
+    package func request(
+        _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
+    ) async throws(JournalError) {
         try alive()
-        return try await base.earliestDue()
+        try await base.request(request, of: secret, actor: actor)
     }
+
+    package func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
+        try alive()
+        return try await base.wishes(of: secret)
+    }
+
     package func setPaused(
         _ paused: Bool, of secret: SecretName, at date: Date, actor: String
     ) async throws(JournalError) {
