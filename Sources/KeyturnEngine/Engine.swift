@@ -154,6 +154,12 @@ package actor Engine {
             guard only == nil else { break }
             due = Set(try await dueNow(outcomes)).union(try await successorsFreed(outcomes)).sorted()
         }
+        if only == nil {
+            // A pass that could not help a secret does not look as if all were well.
+            for record in try await core.journal.records() where outcomes[record.name]?.foundNothingDue ?? true {
+                if let standing = WorkOutcome(standing: record) { outcomes[record.name] = standing }
+            }
+        }
         _ = try await AlertDispatcher(core: core).deliverDue(workplace.sinks)
         return outcomes.values.sorted { $0.secret < $1.secret }
     }

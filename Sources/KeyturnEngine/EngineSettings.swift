@@ -27,8 +27,11 @@ package struct EngineSettings: Sendable {
     package var lease = 300.0
     /// How long steps in flight may take to finish after a stop was asked for, in seconds.
     package var stopPatience = 7.0
-    /// The longest sleep between two looks at the clock, in seconds.
-    package var longestSleep = 15.0
+    /// The longest sleep between two looks at the clock and at the index of due times, in seconds: also how soon what
+    /// another process asks for is seen.
+    package var longestSleep = 2.0
+    /// The pause between two looks at the queue of alerts, in seconds.
+    package var alertInterval = 2.0
 
     package init() {}
 }

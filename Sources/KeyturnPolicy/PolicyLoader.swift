@@ -13,11 +13,15 @@ package enum PolicyLoader {
     package static func load(_ configuration: Configuration, catalog: SystemCatalog) -> PolicySet {
         var diagnostics: [Diagnostic] = []
         var found: [LocatedPolicy] = []
-        let (files, problem) = files(below: configuration.schedulesPath, shownFrom: configuration.folder)
-        if let problem { diagnostics.append(problem) }
-        for file in files {
-            guard let data = FileManager.default.contents(atPath: file.path) else {
-                diagnostics.append(Diagnostic(file: file.shown, line: 1, column: 1, message: "the file can't be read"))
+        var walk = PolicyFolder(shownFrom: configuration.folder)
+        walk.visit(configuration.schedulesPath)
+        diagnostics += walk.diagnostics
+        for file in walk.files.sorted(by: { $0.shown < $1.shown }) {
+            let data: Data
+            do throws(UnreadableFile) { data = try SourceFile.read(file.path, upTo: YAMLFile.largest + 1) } catch {
+                diagnostics.append(
+                    Diagnostic(
+                        file: file.shown, line: 1, column: 1, message: "the file can't be read: \(error.reason)"))
                 continue
             }
             let (nodes, problems) = YAMLFile.documents(data, file: file.shown)
@@ -32,32 +36,46 @@ package enum PolicyLoader {
         return PolicySet(
             policies: found.map(\.policy).sorted { $0.secret < $1.secret }, diagnostics: diagnostics.inOrder())
     }
+}
 
-    private struct File {
+/// The policy files below a folder: `*.yaml` and `*.yml`. Hidden files, links to folders and editors' backups are left
+/// out.
+///
+/// What can't be looked into is told: a policy that is missing silently would never rotate its secret again.
+private struct PolicyFolder {
+    struct File {
         let path: String
         let shown: String
     }
 
-    /// `*.yaml` and `*.yml`, sorted; hidden files, links to folders and editors' backups are left out.
-    private static func files(below folder: String, shownFrom root: String) -> ([File], Diagnostic?) {
-        let shown = { (path: String) in path.hasPrefix(root + "/") ? String(path.dropFirst(root.count + 1)) : path }
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue,
-            let all = FileManager.default.enumerator(atPath: folder)
-        else {
-            return (
-                [], Diagnostic(file: shown(folder), line: 1, column: 1, message: "the schedules folder can't be read")
-            )
+    private let root: String
+    private(set) var files: [File] = []
+    private(set) var diagnostics: [Diagnostic] = []
+
+    init(shownFrom root: String) { self.root = root }
+
+    mutating func visit(_ folder: String, depth: Int = 0) {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
+            let what = depth == 0 ? "the schedules folder" : "the folder"
+            diagnostics.append(
+                Diagnostic(
+                    file: shown(folder), line: 1, column: 1,
+                    message: "\(what) can't be read: \(SourceFile.reasonAgainstFolder(folder))"))
+            return
         }
-        var files: [File] = []
-        for case let name as String in all where name.hasSuffix(".yaml") || name.hasSuffix(".yml") {
-            guard !name.split(separator: "/").contains(where: { $0.hasPrefix(".") }) else { continue }
+        for name in names where !name.hasPrefix(".") {
             let path = "\(folder)/\(name)"
-            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue else {
-                continue
+            switch SourceFile.kind(path) {
+            case .folder: visit(path, depth: depth + 1)
+            case .linkToFolder: break
+            case .other:
+                guard name.hasSuffix(".yaml") || name.hasSuffix(".yml") else { continue }
+                files.append(File(path: path, shown: shown(path)))
             }
-            files.append(File(path: path, shown: shown(path)))
         }
-        return (files.sorted { $0.shown < $1.shown }, nil)
+    }
+
+    private func shown(_ path: String) -> String {
+        path.hasPrefix(root + "/") ? String(path.dropFirst(root.count + 1)) : path
     }
 }

@@ -88,8 +88,15 @@ package struct ChildProgram: Sendable {
             let result = try await Subprocess.run(
                 program.contains("/") ? .path(FilePath(absolute(program))) : .name(program),
                 arguments: Arguments(Array(words.dropFirst())), environment: .custom(variables),
-                workingDirectory: FilePath(folder), platformOptions: options, input: .array(input.exposedBytes()),
-                output: .bytes(limit: outputLimit), error: .discarded)
+                workingDirectory: FilePath(folder), platformOptions: options, input: .inputWriter,
+                output: .bytes(limit: outputLimit), error: .discarded
+            ) { execution in
+                // A program may end without reading what it is told; its status says how it went. Handed over as an
+                // array, the library lets the pipe drop in that case, and that ends our own process.
+                let writer = execution.standardInputWriter
+                _ = try? await writer.write(input.exposedBytes())
+                try? await writer.finish()
+            }
             switch result.terminationStatus {
             case .exited(let code):
                 return .exited(Outcome(status: code, output: SecretValue(result.standardOutput)))
@@ -107,7 +114,7 @@ package struct ChildProgram: Sendable {
                         .misconfigured, "\(name) can't be started",
                         advice: "check that it is there and executable"))
             default:
-                // A program that does not read its input to the end is ended by that; its outcome is not known.
+                // Its outcome is not known.
                 return .failed(
                     SystemError(
                         .local, "\(name) could not be run to its end", disposition: .passing, mayHaveTakenEffect: true))

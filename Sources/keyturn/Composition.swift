@@ -56,7 +56,7 @@ struct Composition {
 
     /// The journal for reading; `nil` when there is no state yet.
     func readJournal() throws(JournalError) -> SQLiteJournal? {
-        guard FileManager.default.fileExists(atPath: configuration.statePath) else { return nil }
+        guard try SQLiteJournal.exists(at: configuration.statePath) else { return nil }
         return try SQLiteJournal(path: configuration.statePath, access: .readOnly)
     }
 
@@ -144,21 +144,29 @@ struct Composition {
     struct Running {
         let engine: Engine
         let services: SystemServices
-        let lock: InstanceLock
+        /// `nil` beside a process that holds it.
+        let lock: InstanceLock?
 
         /// Lets go of connections and of the state.
         func finish() {
             services.http.shutdown()
-            lock.release()
+            lock?.release()
         }
     }
 
-    /// An engine that holds the state alone.
-    func engine(inlineWait: Double) async throws -> Running {
+    /// Whether another process may work on the state at the same time.
+    enum StateUse {
+        /// Drives rotations: one process does at a time.
+        case alone
+        /// Changes one record under its lease, whoever drives rotations meanwhile.
+        case shared
+    }
+
+    func engine(_ use: StateUse, inlineWait: Double = 0) async throws -> Running {
         let sealer = AgeSealer(identities: try identities())
-        let lock = try lock()
+        let lock = use == .alone ? try lock() : nil
         let journal = try writeJournal()
-        try await journal.dropLeases()
+        if lock != nil { try await journal.releaseAll() }
         let services = try services(journal, sealer)
         var settings = EngineSettings()
         settings.concurrency = configuration.limits.concurrency

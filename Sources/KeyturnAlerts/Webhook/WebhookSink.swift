@@ -30,6 +30,8 @@ package struct WebhookSink: AlertSink {
         let body = try AlertWire(event).encoded()
         var request = HTTPRequest("POST", try await url(), body: SecretValue(body), tls: tls)
         request.timeouts.total = .seconds(timeout)
+        // Receivers fold repeats by the id.
+        request.mayRepeat = true
         let timestamp = Int64(services.time.now().timeIntervalSince1970)
         request.set("Content-Type", "application/json")
         request.set("webhook-id", event.id)

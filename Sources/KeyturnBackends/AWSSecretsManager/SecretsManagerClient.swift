@@ -47,6 +47,8 @@ struct SecretsManagerClient: Sendable {
         guard let body = try? JSONEncoder().encode(question) else { throw SystemError(.local, "JSON can't be written") }
         var request = HTTPRequest("POST", endpoint, body: SecretValue(body), tls: tls)
         request.timeouts.total = .seconds(timeout)
+        // Writes carry a token or name the state that they change.
+        request.mayRepeat = true
         request.set("Content-Type", "application/x-amz-json-1.1")
         request.set("X-Amz-Target", "secretsmanager.\(operation)")
         let response: HTTPResponse

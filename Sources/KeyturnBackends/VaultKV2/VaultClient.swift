@@ -46,7 +46,7 @@ actor VaultClient {
         }
     }
 
-    /// An answer with its status; statuses that say no are errors, but for 404, whose body may mean something.
+    /// An answer with its status; statuses that say no are errors, but for 404 where a call expects it.
     struct Answer: Sendable {
         let status: Int
         let response: HTTPResponse
@@ -56,12 +56,17 @@ actor VaultClient {
 
     private struct Errors: Decodable { let errors: [String]? }
 
-    func call(_ method: String, _ path: String, body: SecretValue? = nil) async throws(SystemError) -> Answer {
-        let answer = try await send(method, path, body, try await token())
+    /// - Parameter mayBeMissing: whether 404 is an answer rather than a failure.
+    func call(
+        _ method: String, _ path: String, body: SecretValue? = nil, mayBeMissing: Bool = false
+    ) async throws(SystemError) -> Answer {
+        var answer = try await send(method, path, body, try await token())
         // A token that ended is answered like a right that is missing: one fresh login tells them apart.
-        guard answer.status == 403 else { return try check(answer) }
-        session = nil
-        return try check(try await send(method, path, body, try await token()))
+        if answer.status == 403 {
+            session = nil
+            answer = try await send(method, path, body, try await token())
+        }
+        return mayBeMissing && answer.status == 404 ? answer : try check(answer)
     }
 
     private func send(
@@ -81,13 +86,14 @@ actor VaultClient {
 
     private func check(_ answer: Answer) throws(SystemError) -> Answer {
         switch answer.status {
-        case 200..<300, 404: return answer
+        case 200..<300: return answer
         case 400:
             let words = answer.json(Errors.self)?.errors?.joined() ?? ""
             if words.contains("check-and-set") {
                 throw SystemError(.conflict, "\(name): the secret changed while it was written", disposition: .passing)
             }
             throw failure(answer, "see whether the mount is a KV version 2 engine")
+        case 404: throw failure(answer, "see whether the mount is there")
         case 403: throw failure(answer, "check the token and its policy; the documentation lists the least rights")
         case 412, 472, 473:
             throw SystemError(

@@ -110,7 +110,8 @@ package struct VaultKV2Backend: Backend {
     package func probe(_ target: BackendTarget) async throws(SystemError) {
         let mountAnswer: VaultClient.Answer
         do throws(SystemError) {
-            mountAnswer = try await client.call("GET", "sys/internal/ui/mounts/\(encoded(mount))")
+            mountAnswer = try await client.call(
+                "GET", "sys/internal/ui/mounts/\(encoded(mount))", mayBeMissing: true)
         } catch {
             guard error.code == .forbidden else { throw error }
             // The server does not tell a mount that is missing from one that we may not see.
@@ -140,7 +141,7 @@ package struct VaultKV2Backend: Backend {
     }
 
     private func metadata(_ target: BackendTarget) async throws(SystemError) -> VaultKV2Wire.Metadata.Payload? {
-        let answer = try await client.call("GET", "\(mount)/metadata/\(encoded(target.path))")
+        let answer = try await client.call("GET", "\(mount)/metadata/\(encoded(target.path))", mayBeMissing: true)
         guard answer.status != 404 else { return nil }
         guard let metadata = answer.json(VaultKV2Wire.Metadata.self) else {
             throw SystemError(.badAnswer, "\(client.name): the metadata is not what KV version 2 answers")
@@ -153,7 +154,8 @@ package struct VaultKV2Backend: Backend {
         _ target: BackendTarget, version: Int?
     ) async throws(SystemError) -> (value: SecretValue, number: Int)? {
         let query = version.map { "?version=\($0)" } ?? ""
-        let answer = try await client.call("GET", "\(mount)/data/\(encoded(target.path))\(query)")
+        let answer = try await client.call(
+            "GET", "\(mount)/data/\(encoded(target.path))\(query)", mayBeMissing: true)
         // A deleted version is answered with 404 and its metadata.
         guard answer.status != 404 else { return nil }
         guard let read = answer.json(VaultKV2Wire.Read.self) else {

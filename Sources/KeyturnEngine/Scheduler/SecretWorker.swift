@@ -50,7 +50,7 @@ struct SecretWorker {
         let plan = try await plan(session.record, policy)
         let desk = desk(policy)
         try await session.finish(nextDue: outcome.isParked ? desk.now : plan.nextLook) { _, _ in }
-        outcome.isQuarantined = session.record.quarantine != nil
+        outcome.quarantine = session.record.quarantine
         outcome.nextLook = plan.nextLook
         return outcome
     }
@@ -182,13 +182,23 @@ package struct WorkOutcome: Sendable {
     package internal(set) var result: Result
     /// Versions retired.
     package internal(set) var retired = 0
-    package internal(set) var isQuarantined = false
+    package internal(set) var quarantine: SecretRecord.Quarantine?
     /// Work was left for the next start because a stop was asked for.
     package internal(set) var isParked = false
     package internal(set) var nextLook: Date?
 
-    init(secret: SecretName, result: Result) {
+    package init(secret: SecretName, result: Result) {
         self.secret = secret
         self.result = result
+    }
+
+    /// What stands in the way of a secret that no work was done on: a quarantine, or a failure whose next try comes later.
+    package init?(standing record: SecretRecord) {
+        // A gate that is still closed, such as an old key in use, is no failure.
+        let stuck = record.leaving.compactMap(\.retirement?.lastError).first { $0.code != .notYet }
+        let failure = record.rotation?.lastError ?? stuck
+        guard record.quarantine != nil || failure != nil else { return nil }
+        self.init(secret: record.name, result: failure.map(Result.failed) ?? .nothingDue)
+        quarantine = record.quarantine
     }
 }

@@ -28,6 +28,10 @@ package struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable
     package var maximumBody = 8 * 1024 * 1024
     /// HTTP/2 without TLS and without an upgrade, as gRPC servers on loopback speak it.
     package var http2PriorKnowledge = false
+    /// Whether it may reach the server twice. libcurl sends a request again by itself when a connection that it had kept
+    /// dies before an answer; one that must not be repeated goes out on a new connection, which rules that out.
+    /// RFC 9110, section 9.2.2, says which methods may be.
+    package var mayRepeat: Bool
     /// For metadata services, which no proxy may see.
     package var bypassesProxy = false
 
@@ -40,6 +44,7 @@ package struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable
         self.headers = headers
         self.body = body
         self.tls = tls
+        mayRepeat = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"].contains(method)
     }
 
     package mutating func set(_ name: String, _ value: String) { headers.append((name, .plain(value))) }

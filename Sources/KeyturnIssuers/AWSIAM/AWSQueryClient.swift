@@ -28,6 +28,8 @@ struct AWSQueryClient: Sendable {
         let body = fields.map { "\($0.0)=\(Self.encoded($0.1))" }.joined(separator: "&")
         var request = HTTPRequest("POST", endpoint, body: SecretValue(utf8: body), tls: tls)
         request.timeouts.total = .seconds(timeout)
+        // Each call that creates something creates one more.
+        request.mayRepeat = !action.hasPrefix("Create")
         request.set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
         let response: HTTPResponse
         do throws(HTTPError) {

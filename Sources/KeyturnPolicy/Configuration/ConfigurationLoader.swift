@@ -19,8 +19,10 @@ package enum ConfigurationLoader {
         let folder = URL(filePath: file).deletingLastPathComponent().standardizedFileURL.path(percentEncoded: false)
         let trimmed = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
         let reader = DocumentReader(file: URL(filePath: file).lastPathComponent, folder: trimmed)
-        guard let data = FileManager.default.contents(atPath: file) else {
-            reader.complain(at: nil, "the configuration file can't be read; write one with `keyturn init`")
+        let data: Data
+        do throws(UnreadableFile) { data = try SourceFile.read(file, upTo: YAMLFile.largest + 1) } catch {
+            reader.complain(
+                at: nil, "the configuration file can't be read: \(error.reason); `keyturn init` writes a first one")
             return (nil, reader.diagnostics)
         }
         let (nodes, problems) = YAMLFile.documents(data, file: reader.file)

@@ -32,4 +32,12 @@ enum PrivateDatabaseFile {
             throw JournalError.permission("others may read \(path); mend it with `chmod 600 \(path)`")
         }
     }
+
+    static func exists(_ path: String) throws -> Bool {
+        var information = stat()
+        guard lstat(path, &information) != 0 else { return true }
+        guard errno != ENOENT else { return false }
+        let reason = "\(path): \(String(cString: strerror(errno)))"
+        throw errno == EACCES ? JournalError.permission(reason) : JournalError.failed(reason)
+    }
 }

@@ -81,12 +81,16 @@ extension SQLiteJournal {
         }
     }
 
-    /// Ends the claims that a killed process left behind, so that its work is taken up at once.
+    /// Takes every claim from its holder, for whom the next commit fails then.
     ///
-    /// Only for who holds the instance lock: nobody else works on this state then.
-    package func dropLeases() async throws(JournalError) {
+    /// To be called by the one who just took the ``InstanceLock``: whoever held it before is dead, and what he had begun
+    /// is not to wait until his claims run out.
+    package func releaseAll() async throws(JournalError) {
         try await write { database in
-            try database.execute(sql: "UPDATE secrets SET lease_owner = NULL WHERE lease_owner IS NOT NULL")
+            try database.execute(
+                sql: """
+                    UPDATE secrets SET lease_owner = NULL, lease_token = lease_token + 1 WHERE lease_owner IS NOT NULL
+                    """)
         }
     }
 

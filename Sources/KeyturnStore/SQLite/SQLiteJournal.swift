@@ -30,8 +30,20 @@ package final class SQLiteJournal: Journal {
                     throw JournalError.damaged("it is not a complete state yet; run a command that writes first")
                 }
             }
-            if access == .readWrite { try migrator.migrate(pool) }
+            if access == .readWrite {
+                // Not when the connection is prepared: the pool turns to NORMAL after that, with which a power cut may
+                // take the last commits away.
+                try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+                try migrator.migrate(pool)
+            }
         } catch { throw JournalError(wrapping: error) }
+    }
+
+    /// Whether there is a database. One that may not be looked for is not taken for absent.
+    ///
+    /// - Throws: `permission`, `failed`.
+    package static func exists(at path: String) throws(JournalError) -> Bool {
+        do { return try PrivateDatabaseFile.exists(path) } catch { throw JournalError(wrapping: error) }
     }
 
     private static func configuration(_ access: Access) -> Configuration {
@@ -41,9 +53,6 @@ package final class SQLiteJournal: Journal {
         configuration.foreignKeysEnabled = true
         // Values are sealed, and even so no argument of a statement reaches an error text.
         configuration.publicStatementArguments = false
-        configuration.prepareDatabase { database in
-            if access == .readWrite { try database.execute(sql: "PRAGMA synchronous = FULL") }
-        }
         return configuration
     }
 

@@ -34,7 +34,7 @@ struct AdoptCommand: KeyturnCommand {
             ? SecretValue(FileHandle.standardInput.readDataToEndOfFile())
             : try PrivateFile.read(GlobalOptions.absolute(from))
         let key = try AdoptedKey.parse(content, now: Date())
-        let running = try await composition.engine(inlineWait: 0)
+        let running = try await composition.engine(.shared)
         try await running.engine.adopt(key, as: name, actor: ProcessInfo.processInfo.userName)
         running.finish()
         Terminal.tell("\(name) is kept by Keyturn from now on; `keyturn explain \(name)` says when it rotates")

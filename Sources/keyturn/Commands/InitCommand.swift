@@ -30,7 +30,9 @@ struct InitCommand: KeyturnCommand {
             ("var/identity.txt", IdentityFile.content(identity, created: created)),
             ("schedules/example.yaml", Self.policyText),
         ]
-        for (name, _) in files where FileManager.default.fileExists(atPath: "\(folder)/\(name)") {
+        // Not to be followed: a link that leads nowhere exists too.
+        for (name, _) in files
+        where (try? FileManager.default.attributesOfItem(atPath: "\(folder)/\(name)")) != nil {
             throw CommandFailure(
                 .failed, "\(folder)/\(name) exists already; nothing was written",
                 advice: "choose another folder, or remove what is there")

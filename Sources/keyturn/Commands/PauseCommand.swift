@@ -35,8 +35,8 @@ struct ResumeCommand: KeyturnCommand {
         commandName: "resume",
         abstract: "Lifts a pause or a quarantine.",
         discussion: """
-            After a quarantine the failed step is tried again with the same key. That needs the state for itself: while a \
-            daemon runs, the exit status is 75.
+            After a quarantine the failed step is tried again with the same key. It works beside a running daemon, which \
+            goes on with the secret.
 
             Example:
               keyturn resume payments/momento-cache
@@ -55,7 +55,7 @@ struct ResumeCommand: KeyturnCommand {
         for name in names {
             try await journal.setPaused(false, of: name, at: Date(), actor: actor)
             if try await journal.record(of: name)?.quarantine != nil {
-                let running = try await composition.engine(inlineWait: 0)
+                let running = try await composition.engine(.shared)
                 try await running.engine.release(name, actor: actor)
                 running.finish()
             }

@@ -32,7 +32,8 @@ struct ReportCommand: KeyturnCommand {
     func execute() async throws {
         let composition = try Composition.load(options)
         let now = Date()
-        let rows = try await ReportRow.all(composition, at: now).filter { row in
+        let all = try await ReportRow.all(composition, at: now)
+        let rows = all.filter { row in
             guard let within else { return true }
             return row.concerns(now.addingTimeInterval(within.timeInterval))
         }
@@ -47,7 +48,7 @@ struct ReportCommand: KeyturnCommand {
         }
         if let failWithin {
             let limit = now.addingTimeInterval(failWithin.timeInterval)
-            if rows.contains(where: { $0.expiresAt.map { $0 <= limit } ?? false }) { throw ExitStatus.nearExpiry.code }
+            if all.contains(where: { $0.expiresAt.map { $0 <= limit } ?? false }) { throw ExitStatus.nearExpiry.code }
         }
     }
 }

@@ -1,6 +1,8 @@
 import ArgumentParser
+import Foundation
 import KeyturnCore
 import KeyturnEngine
+import KeyturnStore
 
 struct RotateCommand: KeyturnCommand {
     static let configuration = CommandConfiguration(
@@ -8,9 +10,11 @@ struct RotateCommand: KeyturnCommand {
         abstract: "Rotates secrets now.",
         discussion: """
             The schedule goes on from the new promotion. With --compromised the old key gets no grace: it is revoked as \
-            soon as every backend has the new one.
+            soon as every backend has the new one. While a daemon runs on this state, the daemon is asked to do it, and \
+            its work is watched for as long as --wait says.
 
-            Exit statuses: 0; 1 a rotation failed; 3 a secret is quarantined; 75 a daemon runs on this state.
+            Exit statuses: 0; 1 a rotation failed or is not over yet; 3 a secret is quarantined; 75 another process that \
+            is no daemon is working on the secret.
 
             Examples:
               keyturn rotate payments/momento-cache
@@ -30,16 +34,56 @@ struct RotateCommand: KeyturnCommand {
     func execute() async throws {
         let patience = try patience.seconds
         let composition = try Composition.load(options)
-        let running = try await composition.engine(inlineWait: patience)
         let names = try await SecretNames.known(secrets, composition, try composition.readJournal())
         for name in names {
             guard composition.policy(name) != nil else {
                 throw CommandFailure(.usage, "no policy names \(name) any more, so it can't be rotated")
             }
         }
+        do {
+            let running = try await composition.engine(.alone, inlineWait: patience)
+            for name in names { try await running.engine.request(name, compromised: compromised) }
+            let outcomes = try await StopSignals.watching(running) { try await running.engine.pass(only: names) }
+            running.finish()
+            try conclude(outcomes)
+        } catch JournalError.locked {
+            try await askTheDaemon(names, composition, patience)
+        }
+    }
+
+    /// Leaves the requests in the journal for the process that drives rotations, and watches what comes of them.
+    private func askTheDaemon(_ names: [SecretName], _ composition: Composition, _ patience: Double) async throws {
+        let running = try await composition.engine(.shared)
         for name in names { try await running.engine.request(name, compromised: compromised) }
-        let outcomes = try await StopSignals.watching(running) { try await running.engine.pass(only: names) }
         running.finish()
+        Terminal.tell("the running daemon was asked for it")
+        let journal = try composition.writeJournal()
+        let end = ContinuousClock.now + .seconds(patience)
+        var open = Set(names)
+        while !open.isEmpty, ContinuousClock.now < end {
+            try await SystemTimekeeper().sleep(for: .milliseconds(200))
+            for name in open {
+                guard let record = try await journal.record(of: name) else { continue }
+                let failed = record.rotation?.lastError != nil || record.quarantine != nil
+                // A compromised key is not dealt with until it is gone.
+                let isOver =
+                    record.request == nil && record.rotation == nil && !(compromised && !record.leaving.isEmpty)
+                if failed || isOver { open.remove(name) }
+            }
+        }
+        var outcomes: [WorkOutcome] = []
+        for name in names {
+            guard let record = try await journal.record(of: name), !open.contains(name) || patience > 0 else {
+                continue
+            }
+            outcomes.append(
+                WorkOutcome(standing: record)
+                    ?? WorkOutcome(secret: name, result: open.contains(name) ? .nothingDue : .rotated))
+        }
+        try conclude(outcomes)
+    }
+
+    private func conclude(_ outcomes: [WorkOutcome]) throws {
         let summary = PassSummary(outcomes: outcomes)
         try summary.show(options)
         if summary.status != .done { throw summary.status.code }

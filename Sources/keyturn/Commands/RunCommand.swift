@@ -15,7 +15,7 @@ struct RunCommand: KeyturnCommand {
 
             Examples:
               keyturn run
-              */15 * * * * keyturn --config /etc/keyturn/keyturn.yaml run --once     (a crontab line)
+              */15 * * * * keyturn run --once --config /etc/keyturn/keyturn.yaml   (a crontab line)
             """)
 
     @Flag(help: "Do everything that is due, then end.")
@@ -29,7 +29,7 @@ struct RunCommand: KeyturnCommand {
         let patience = try patience.seconds
         let composition = try Composition.load(options)
         guard once else { return try await Daemon(composition: composition, options: options).run() }
-        let running = try await composition.engine(inlineWait: patience)
+        let running = try await composition.engine(.alone, inlineWait: patience)
         let outcomes = try await StopSignals.watching(running) { try await running.engine.pass() }
         running.finish()
         let summary = PassSummary(outcomes: outcomes)

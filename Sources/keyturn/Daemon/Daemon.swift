@@ -11,7 +11,7 @@ struct Daemon {
     let options: GlobalOptions
 
     func run() async throws {
-        let running = try await composition.engine(inlineWait: 0)
+        let running = try await composition.engine(.alone)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [

@@ -24,7 +24,7 @@ struct PassSummary {
         switch options.format {
         case .json: Terminal.print(try JSONText.pretty(Wire(secrets: outcomes.map(entry))))
         case .table:
-            let worth = outcomes.filter { $0.retired > 0 || $0.isQuarantined || word($0) != "nothing due" }
+            let worth = outcomes.filter { $0.retired > 0 || $0.quarantine != nil || !$0.foundNothingDue }
             for outcome in worth { Terminal.print(line(outcome, color: options.color)) }
             if worth.isEmpty { Terminal.tell("nothing was due") }
         }
@@ -32,7 +32,7 @@ struct PassSummary {
 
     /// Quarantined goes before failed.
     var status: ExitStatus {
-        if outcomes.contains(where: \.isQuarantined) { return .quarantined }
+        if outcomes.contains(where: { $0.quarantine != nil }) { return .quarantined }
         let failed = outcomes.contains { outcome in
             switch outcome.result {
             case .failed, .journalFailed: true
@@ -45,14 +45,15 @@ struct PassSummary {
     private func line(_ outcome: WorkOutcome, color: Bool) -> String {
         var parts = [word(outcome)]
         if outcome.retired > 0 { parts.append("retired \(outcome.retired)") }
-        if outcome.isQuarantined { parts.append("quarantined; mend it, then `keyturn resume \(outcome.secret)`") }
         if let failure = failure(outcome), !failure.advice.isEmpty { parts.append(failure.advice) }
+        if outcome.quarantine != nil { parts.append("mend it, then `keyturn resume \(outcome.secret)`") }
         let text = "\(outcome.secret): \(parts.joined(separator: "; "))"
         return color && failure(outcome) != nil ? Color.bad.paint(text) : text
     }
 
     private func word(_ outcome: WorkOutcome) -> String {
-        switch outcome.result {
+        if let quarantine = outcome.quarantine { return "quarantined: \(quarantine.reason)" }
+        return switch outcome.result {
         case .nothingDue: outcome.retired > 0 ? "no rotation due" : "nothing due"
         case .rotated: "rotated"
         case .failed(let failure): "\(failure.step) failed: \(failure.message)"
@@ -75,7 +76,8 @@ struct PassSummary {
             case .leasedElsewhere: "leased-elsewhere"
             }
         return Wire.Entry(
-            secret: outcome.secret.text, result: result, retired: outcome.retired, quarantined: outcome.isQuarantined,
+            secret: outcome.secret.text, result: result, retired: outcome.retired,
+            quarantined: outcome.quarantine != nil,
             step: failure?.step, code: failure?.code.rawValue, message: failure?.message, advice: failure?.advice)
     }
 }
