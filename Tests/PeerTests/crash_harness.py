@@ -1,7 +1,7 @@
 """Kills the command at any moment and holds what is left against the promises.
 
 An issuer or a backend joins with one class and one entry in `ISSUERS` or `BACKENDS`: how it is configured, how a
-consumer reads it without Keyturn, and which keys it holds. Secrets are made for every issuer, each in two backends in turn.
+consumer reads it without Keyturn, and which keys it holds. Secrets are made for every issuer, each in two backends.
 """
 import collections
 import hashlib
@@ -261,7 +261,7 @@ class World:
         status = self.space.status()
         waiting = {name: entry for name, entry in status.items() if entry["rotation"]}
         for name, entry in waiting.items():
-            assert entry["rotation"]["lastError"] and "too early to tell" in entry["rotation"]["lastError"], (entry, done.stderr)
+            assert "too early to tell" in (entry["rotation"]["lastError"] or ""), (entry, done.stderr)
         assert done.returncode == (1 if waiting else 0) or (waiting and done.returncode == 0), done.stderr
         return status
 

@@ -393,7 +393,8 @@ def test_credentials(space, aws, source):
     else:
         role = f"r{uuid.uuid4().hex[:8]}"
         iam = aws.client("iam")
-        trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"*"}}]}'
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]})
         arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
         iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING)
         session = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="rotation")["Credentials"]
@@ -471,7 +472,8 @@ def recomputed(method, url, headers, body, secret, token):
 
 
 def odd_path(choose):
-    segments = ["".join(choose.choices(string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@", k=choose.randint(1, 8)))
+    letters = string.ascii_letters + string.digits + "-._~!$&'()*+,;=:@"
+    segments = ["".join(choose.choices(letters, k=choose.randint(1, 8)))
                 for _ in range(choose.randint(0, 4))]
     extra = choose.choice(["", "", "%20", "%2F", "%C3%A9", "%E2%82%AC%7E", "a%2Bb"])
     path = "/" + "/".join(urllib.parse.quote(s, safe="!$&'()*+,;=:@~") for s in segments if s not in (".", ".."))
@@ -521,8 +523,9 @@ def test_signatures_are_those_of_botocore(workspace, aws):
             workspace.configure(
                 issuers=f"iam: {{type: aws-iam-access-key, region: {region}, endpoint: '{proxy.address}{path}'}}\n",
                 backends=f"aws: {{type: aws-secrets-manager, region: {region}, endpoint: '{proxy.address}{path}'}}\n")
-            workspace.environment = {"AWS_ACCESS_KEY_ID": "AKIA" + uuid.uuid4().hex[:16].upper(), "AWS_SECRET_ACCESS_KEY": key,
-                                     **({"AWS_SESSION_TOKEN": token} if token else {})}
+            workspace.environment = {
+                "AWS_ACCESS_KEY_ID": f"AKIA{uuid.uuid4().hex[:16].upper()}", "AWS_SECRET_ACCESS_KEY": key,
+                **({"AWS_SESSION_TOKEN": token} if token else {})}
             done = workspace.run("validate", "--online")
             assert captured, (path, done.stderr)
             check_all(captured, proxy.address, key, token)

@@ -1,4 +1,5 @@
-"""No secret value anywhere but where it belongs: marked values are planted, everything is made to fail, all is searched.
+"""No secret value anywhere but where it belongs: marked values are planted, everything is made to fail, all is
+searched.
 
 Values come in from every issuer, from `adopt` and from Keyturn's own credentials. Then every output, database, file,
 argument, environment and alert is searched for each of them in every form that a slip would give it.
@@ -305,7 +306,8 @@ def policies(workspace, aws, folder):
         (f"app/template-{mark}", "program", "", "[{name: bao, template: '{{value}} {{nothing}}'}, {name: vault}]"),
         (f"app/adopted-{mark}", "program", "", "[{name: vault}, {name: bao, overwrite: true}]"),
     ):
-        workspace.policy(name.replace("/", "-"), f"secret: {name}\nissuer: {issuer}\n{common}{more}backends: {backends}\n")
+        workspace.policy(
+            name.replace("/", "-"), f"secret: {name}\nissuer: {issuer}\n{common}{more}backends: {backends}\n")
 
 
 def everything(watch, workspace, mood, proxies, receiver, search, tmp_path):

@@ -357,7 +357,8 @@ def test_mount_that_is_not_there(workspace, bao):
 def test_marks_beside_the_key(workspace, bao):
     use(workspace, bao.address)
     name = policy(workspace)
-    assert bao.call("POST", f"secret/metadata/{name}", {"custom_metadata": {"team": "pay"}, "max_versions": 7})[0] == 204
+    theirs = {"custom_metadata": {"team": "pay"}, "max_versions": 7}
+    assert bao.call("POST", f"secret/metadata/{name}", theirs)[0] == 204
     assert workspace.run("run", "--once").returncode == 0
     assert workspace.run("rotate", name).returncode == 0
     data = bao.call("GET", f"secret/metadata/{name}")[1]["data"]
@@ -372,7 +373,7 @@ def test_marks_beside_the_key(workspace, bao):
 @pytest.mark.parametrize("template", [
     '{"user": "app", "password": "{{value}}"}',
     '{"password": "{{value}}", "port": 5432, "ratio": 0.1, "tls": true, "note": null, "hosts": ["a", {"b": 1}]}',
-    '{"password": "{{value}}", "account": 9007199254740992, "negative": -9007199254740992, "text": "123456789012345678"}',
+    '{"password": "{{value}}", "large": 9007199254740992, "negative": -9007199254740992, "text": "123456789012345678"}',
     '{"ключ": "{{value}}", "quote\\"d": "a\\\\b\\u20ac", "": "empty name"}',
     '{"coded": "{{value|base64}}", "nested": {"whole": {{value|json}}}}',
 ])

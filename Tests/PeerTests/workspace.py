@@ -41,8 +41,8 @@ class Workspace:
 
     def run(self, *arguments, config=True, at=None, timeout=120, environment=None, text=True):
         return subprocess.run(
-            self.command(*arguments, config=config, at=at), capture_output=True, text=text, timeout=timeout, cwd=self.folder, stdin=subprocess.DEVNULL,
-            env=self.full_environment(environment))
+            self.command(*arguments, config=config, at=at), capture_output=True, text=text, timeout=timeout,
+            cwd=self.folder, stdin=subprocess.DEVNULL, env=self.full_environment(environment))
 
     def full_environment(self, more=None):
         base = {name: value for name, value in os.environ.items()

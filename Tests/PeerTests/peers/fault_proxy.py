@@ -1,6 +1,6 @@
 """A proxy before a real server, which answers in its place, or cuts the answer, as a test asks.
 
-A rule matches requests by a word in the request line, the headers or the body, and is used up after some number of them.
+A rule matches requests by a word in the request line, the headers or the body, and is used up after some of them.
 """
 import http.client
 import http.server

@@ -26,7 +26,8 @@ class Nginx:
             servers = servers.replace(f"PORT({name})", str(port))
         path = self.folder / "nginx.conf"
         temporary = "".join(
-            f"  {kind}_temp_path {self.folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+            f"  {kind}_temp_path {self.folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         path.write_text(f"""
 daemon off;
 pid {self.folder}/nginx.pid;
@@ -35,7 +36,8 @@ worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
 {temporary}
-  log_format told '$server_port|$server_protocol|$connection|$connection_requests|$request_method|$uri|$status|$ssl_client_s_dn';
+  log_format told '$server_port|$server_protocol|$connection|$connection_requests|'
+    '$request_method|$uri|$status|$ssl_client_s_dn';
   access_log {self.log} told;
   proxy_http_version 1.1;
   proxy_set_header Host $http_host;
