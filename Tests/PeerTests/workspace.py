@@ -35,25 +35,23 @@ class Workspace:
     def policy(self, name, text):
         (self.folder / "schedules" / f"{name}.yaml").write_text(text)
 
-    def command(self, *arguments, config=True):
-        return [BINARY, *arguments, *(["--config", str(self.folder / "keyturn.yaml")] if config else [])]
+    def command(self, *arguments, config=True, at=None):
+        travel = ["faketime", "-f", f"@{at:%Y-%m-%d %H:%M:%S}"] if at is not None else []
+        return [*travel, BINARY, *arguments, *(["--config", str(self.folder / "keyturn.yaml")] if config else [])]
 
     def run(self, *arguments, config=True, at=None, timeout=120, environment=None, text=True):
-        argv = self.command(*arguments, config=config)
-        if at is not None:
-            argv = ["faketime", "-f", f"@{at:%Y-%m-%d %H:%M:%S}", *argv]
         return subprocess.run(
-            argv, capture_output=True, text=text, timeout=timeout, cwd=self.folder, stdin=subprocess.DEVNULL,
-            env=self.full_environment(environment))
+            self.command(*arguments, config=config, at=at), capture_output=True, text=text, timeout=timeout,
+            cwd=self.folder, stdin=subprocess.DEVNULL, env=self.full_environment(environment))
 
     def full_environment(self, more=None):
         base = {name: value for name, value in os.environ.items()
                 if not name.startswith(("AWS_", "KEYTURN_", "BAO_", "VAULT_"))}
         return {**base, "TZ": "UTC", **self.environment, **(more or {})}
 
-    def start(self, *arguments, environment=None, stderr=subprocess.PIPE):
+    def start(self, *arguments, environment=None, stderr=subprocess.PIPE, at=None):
         return subprocess.Popen(
-            self.command(*arguments), stdout=subprocess.PIPE, stderr=stderr, cwd=self.folder, text=True,
+            self.command(*arguments, at=at), stdout=subprocess.PIPE, stderr=stderr, cwd=self.folder, text=True,
             stdin=subprocess.DEVNULL, start_new_session=True, env=self.full_environment(environment))
 
     def json(self, *arguments, at=None, codes=(0,)):

@@ -1,6 +1,6 @@
 """A proxy before a real server, which answers in its place, or cuts the answer, as a test asks.
 
-A rule matches requests by a word in the request line, the headers or the body, and is used up after some number of them.
+A rule matches requests by a word in the request line, the headers or the body, and is used up after some of them.
 """
 import http.client
 import http.server
@@ -18,6 +18,10 @@ class Rule:
         self.hits = 0
 
 
+class Dropped(Exception):
+    """Raised by the hook `before`: the request goes no further."""
+
+
 class FaultProxy:
     def __init__(self, upstream_port, certificate=None):
         proxy = self
@@ -25,7 +29,10 @@ class FaultProxy:
         self.rules = []
         self.lock = threading.Lock()
         self.requests = 0
-        self.before = None  # called with the number of each request before it is passed on
+        self.before = None  # called with the number of each request before it is passed on; may raise Dropped
+        self.after = None  # called with it when the server has answered, before the answer goes back
+        self.record = None  # called with method, path, headers and body of each request
+        self.in_flight = 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -35,7 +42,15 @@ class FaultProxy:
 
             def serve(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                proxy.handle(self, body)
+                with proxy.lock:
+                    proxy.in_flight += 1
+                try:
+                    proxy.handle(self, body)
+                except Dropped:
+                    proxy.reset(self)
+                finally:
+                    with proxy.lock:
+                        proxy.in_flight -= 1
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = serve
 
@@ -84,6 +99,8 @@ class FaultProxy:
         with self.lock:
             self.requests += 1
             number = self.requests
+        if self.record:
+            self.record(handler.command, handler.path, list(handler.headers.items()), body)
         if self.before:
             self.before(number)
         head = f"{handler.command} {handler.path}\n{handler.headers}".encode()
@@ -94,9 +111,13 @@ class FaultProxy:
         if kind == "timeout":
             time.sleep(3)
             return self.reset(handler)
+        if isinstance(kind, tuple):  # ("echo", status): everything that was sent comes back
+            return self.answer(handler, kind[1], {"Content-Type": "application/json"}, head + body)
         if isinstance(kind, int):
             return self.answer(handler, kind, rule.headers, b'{"errors":["made up"],"message":"made up"}')
         status, headers, content = self.ask(handler, body)
+        if self.after:
+            self.after(number)
         if kind == "lost":  # carried out, and the answer never arrives
             return self.reset(handler)
         if kind == "truncated":

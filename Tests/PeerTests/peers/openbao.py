@@ -12,6 +12,7 @@ from .process import Server, free_port
 
 class OpenBao:
     def __init__(self, folder):
+        self.log = folder / "openbao.log"
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.binary = str(pathlib.Path(sys.executable).parent / "bao")
@@ -21,10 +22,11 @@ class OpenBao:
              f"-dev-listen-address=127.0.0.1:{self.port}"],
             folder, lambda: self.call("GET", "sys/health")[0] == 200)
 
-    def call(self, method, path, body=None, token="root"):
+    def call(self, method, path, body=None, token="root", namespace=None):
         request = urllib.request.Request(
             f"{self.address}/v1/{path}", method=method,
-            data=None if body is None else json.dumps(body).encode(), headers={"X-Vault-Token": token})
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"X-Vault-Token": token, **({"X-Vault-Namespace": namespace} if namespace else {})})
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 text = answer.read()
@@ -46,6 +48,10 @@ class OpenBao:
     def versions(self, path):
         status, answer = self.call("GET", f"secret/metadata/{path}")
         return answer["data"]["versions"] if status == 200 else {}
+
+    def unseal(self):
+        key = self.log.read_text().split("Unseal Key: ")[1].split()[0]
+        assert self.call("PUT", "sys/unseal", {"key": key})[1]["sealed"] is False
 
     def stop(self):
         self.server.stop()

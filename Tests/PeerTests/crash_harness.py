@@ -1,0 +1,433 @@
+"""Kills the command at any moment and holds what is left against the promises.
+
+An issuer or a backend joins with one class and one entry in `ISSUERS` or `BACKENDS`: how it is configured, how a
+consumer reads it without Keyturn, and which keys it holds. Secrets are made for every issuer, each in two backends.
+"""
+import collections
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import uuid
+
+from conftest import references
+from peers.fault_proxy import Dropped, FaultProxy
+from programs import CommandIssuer
+from workspace import Workspace
+
+GRACE = 1.0
+SECRETS = int(os.environ.get("KEYTURN_TEST_SECRETS", "2"))  # of each issuer
+LIVE = ("pending", "current", "previous", "disabled")
+
+
+class Issuer:
+    """One issuer as the harness knows it. `keys` is None where nobody can list them."""
+    name = ""
+    json = False  # whether its value is a JSON object
+
+    def __init__(self, world):
+        self.world = world
+
+    def configuration(self):
+        return ""
+
+    def issue(self, subject):
+        """What the policy says under `issue`, as YAML."""
+        return ""
+
+    def works(self, subject, value):
+        raise NotImplementedError
+
+    def keys(self, subject):
+        return None
+
+
+class Passwords(Issuer):
+    name = "passwords"
+
+    def works(self, subject, value):
+        return len(value) == 32
+
+
+class IAM(Issuer):
+    name = "iam"
+    json = True
+
+    def configuration(self):
+        return (f"iam: {{type: aws-iam-access-key, region: eu-west-1, endpoint: '{self.world.aws_proxy.address}', "
+                f"credentials: {CREDENTIALS}}}")
+
+    def issue(self, subject):
+        subject.user = f"u{uuid.uuid4().hex[:10]}"
+        self.world.aws.add_user(subject.user)
+        return f"issue: {{user: {subject.user}}}\n"
+
+    def works(self, subject, value):
+        key = json.loads(value)
+        return self.world.aws.accepts(key["accessKeyId"], key["secretAccessKey"])
+
+    def keys(self, subject):
+        return set(self.world.aws.keys(subject.user))
+
+
+class Program(Issuer):
+    name = "program"
+
+    def configuration(self):
+        self.program = CommandIssuer(self.world.folder / "program")
+        return f"program: {{type: command, run: ['{self.program.program}'], disables: true, timeout: 2s}}"
+
+    def works(self, subject, value):
+        return self.program.accepts(value)
+
+    def keys(self, subject):
+        return {key for key, about in self.program.keys().items() if about["secret"] == subject.name}
+
+
+class Backend:
+    name = ""
+
+    def __init__(self, world):
+        self.world = world
+
+    def configuration(self):
+        return ""
+
+    def target(self, subject):
+        """More members of the policy's entry."""
+        return ""
+
+    def read(self, subject):
+        """What a consumer gets, by a foreign client; None when there is nothing."""
+        raise NotImplementedError
+
+    def settled(self, subject, versions):
+        """Asserts that nothing lies around; `versions` are stages by number."""
+
+
+class Vault(Backend):
+    name = "vault"
+
+    def read(self, subject):
+        return self.world.space.vault_value(subject.name)
+
+    def settled(self, subject, versions):
+        names = {path.name for path in (self.world.space.vault / subject.name).iterdir()}
+        assert names == {f"{number}.age" for number, stage in versions.items() if stage in LIVE} | {"current"}, (
+            subject.name, names, versions)
+
+
+class Bao(Backend):
+    name = "bao"
+
+    def configuration(self):
+        return (f"bao: {{type: vault-kv2, address: '{self.world.bao_proxy.address}', "
+                f"auth: {{token: {{env: KT_BAO}}}}}}")
+
+    def target(self, subject):
+        return ", format: json" if subject.issuer.json else ""
+
+    def read(self, subject):
+        status, answer = self.world.bao.call("GET", f"secret/data/{subject.name}")
+        if status != 200:
+            return None
+        data = answer["data"]["data"]
+        return json.dumps(data) if subject.issuer.json else data["value"]
+
+
+class SecretsManager(Backend):
+    name = "aws"
+
+    def configuration(self):
+        self.client = self.world.aws.client("secretsmanager")
+        return (f"aws: {{type: aws-secrets-manager, region: eu-west-1, "
+                f"endpoint: '{self.world.aws_proxy.address}', credentials: {CREDENTIALS}}}")
+
+    def read(self, subject):
+        try:
+            return self.client.get_secret_value(SecretId=subject.name, VersionStage="AWSCURRENT")["SecretString"]
+        except self.client.exceptions.ResourceNotFoundException:
+            return None
+
+    def settled(self, subject, versions):
+        stages = self.client.describe_secret(SecretId=subject.name)["VersionIdsToStages"]
+        labels = collections.Counter(label for carried in stages.values() for label in carried)
+        assert labels["AWSCURRENT"] == 1 and labels["keyturn-pending"] == 0, (subject.name, stages)
+
+
+CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
+ISSUERS = [Passwords, IAM, Program]
+BACKENDS = [Vault, Bao, SecretsManager]
+
+
+class Subject:
+    """One secret under test."""
+
+    def __init__(self, number, issuer, backends):
+        self.name = f"{issuer.name}/s{number}"
+        self.issuer, self.backends = issuer, backends
+        self.served = set()  # backends in which a consumer has once found a key
+
+    def policy(self):
+        backends = ", ".join(f"{{name: {backend.name}{backend.target(self)}}}" for backend in self.backends)
+        return (f"secret: {self.name}\nissuer: {self.issuer.name}\n{self.issuer.issue(self)}lifetime: 30d\n"
+                f"rotate: {{every: 20d}}\ngrace: {int(GRACE)}s\nverify: [{{type: issuer}}]\nbackends: [{backends}]\n")
+
+
+class World:
+    def __init__(self, folder, bao, aws, seed):
+        self.folder = pathlib.Path(folder)
+        self.bao, self.aws = bao, aws
+        self.bao_proxy, self.aws_proxy = FaultProxy(bao.port), FaultProxy(aws.port)
+        self.random = random.Random(seed)
+        self.counts = collections.Counter()
+        self.space = Workspace(self.folder / "site")
+        self.issuers = [kind(self) for kind in ISSUERS]
+        self.backends = [kind(self) for kind in BACKENDS]
+        self.space.configure(
+            issuers="".join(f"{system.configuration()}\n" for system in self.issuers),
+            backends="".join(f"{system.configuration()}\n" for system in self.backends))
+        self.space.environment = references(aws)
+        self.subjects = []
+        self.audit = AuditReader(self.space.folder / "var/keyturn.db")
+        self.duration, self.requests = 1.0, 40
+        for _ in range(SECRETS):
+            for issuer in self.issuers:
+                self.add_subject(issuer)
+
+    def add_subject(self, issuer):
+        number = len(self.subjects)
+        pair = [self.backends[(number + step) % len(self.backends)] for step in (number // 3, number // 3 + 1)]
+        subject = Subject(number, issuer, pair)
+        self.space.policy(subject.name.replace("/", "-"), subject.policy())
+        self.subjects.append(subject)
+        return subject
+
+    def stop(self):
+        self.bao_proxy.stop()
+        self.aws_proxy.stop()
+
+    # Runs and kills.
+
+    def measure(self):
+        """How long a rotation of everything takes, and how many requests it makes."""
+        before = self.bao_proxy.requests + self.aws_proxy.requests
+        begun = time.monotonic()
+        done = self.space.run("rotate", *[subject.name for subject in self.subjects])
+        assert done.returncode == 0, done.stderr
+        self.duration = time.monotonic() - begun
+        self.requests = self.bao_proxy.requests + self.aws_proxy.requests - before
+
+    def run_and_kill(self, *arguments):
+        """Starts the command and kills it at a random moment or request; False when it ended before."""
+        kind = self.random.choice(["time", "time", "before", "after"])
+        if kind == "time":
+            moment = self.random.uniform(0.05, self.duration)
+        else:
+            # As many requests as are made in a random part of the time.
+            moment = self.random.randint(1, max(1, int(self.requests * 0.8)))
+        assassin = Assassin(self, kind, moment)
+        log = self.folder / "killed.log"
+        with open(log, "w") as stderr:
+            assassin.strike(self.space.start(*arguments, stderr=stderr), self.duration * 3)
+        text = log.read_text()
+        self.counts["unknown outcomes resolved"] += text.count("unknown outcome")
+        if not assassin.struck:
+            self.counts["ended before the kill"] += 1
+            return False
+        self.counts["kills"] += 1
+        self.counts[f"kills by {kind}"] += 1
+        self.settle_outside()
+        return True
+
+    def settle_outside(self):
+        """Waits until what the killed process had sent off has come to its end at the servers and in its programs."""
+        deadline = time.monotonic() + 30
+        while self.bao_proxy.in_flight or self.aws_proxy.in_flight or children_of(self.folder / "program"):
+            assert time.monotonic() < deadline, "a request or a program does not end"
+            time.sleep(0.01)
+
+    def restart(self, wait="0"):
+        """A pass to its end. What is left over may only be waiting for the issuer to be able to tell."""
+        done = self.space.run("run", "--once", "--wait", wait)
+        self.counts["restarts"] += 1
+        self.counts["unknown outcomes resolved"] += done.stderr.count("unknown outcome")
+        status = self.space.status()
+        waiting = {name: entry for name, entry in status.items() if entry["rotation"]}
+        for name, entry in waiting.items():
+            assert "too early to tell" in (entry["rotation"]["lastError"] or ""), (entry, done.stderr)
+        assert done.returncode == (1 if waiting else 0) or (waiting and done.returncode == 0), done.stderr
+        return status
+
+    # Promises.
+
+    def check(self, restarted):
+        status = self.space.status()
+        if not restarted:
+            interrupted = sum(1 for entry in status.values() if entry["rotation"])
+            self.counts["kills mid-rotation"] += bool(interrupted)
+            self.counts["rotations interrupted"] += interrupted
+        self.audit.verify()
+        for subject in self.subjects:
+            entry = status.get(subject.name)
+            versions = entry["versions"] if entry else []
+            assert not (entry and entry["quarantined"]), entry
+            self.check_stages(subject, versions)
+            self.check_consumers(subject, versions)
+            self.check_keys(subject, entry, versions, restarted)
+
+    def check_stages(self, subject, versions):
+        stages = collections.Counter(version["stage"] for version in versions)
+        assert stages["current"] <= 1 and stages["pending"] <= 1, (subject.name, versions)
+        assert not subject.served or stages["current"] == 1 or stages["pending"] == 1, (subject.name, versions)
+
+    def check_consumers(self, subject, versions):
+        """Every consumer reads a key that its issuer accepts, from the first time on that there was one."""
+        values = {backend: backend.read(subject) for backend in subject.backends}
+        must = any(version["stage"] == "current" for version in versions)
+        for backend, value in values.items():
+            self.counts["reads"] += 1
+            if value is None:
+                assert backend.name not in subject.served and not must, (subject.name, backend.name, versions)
+            else:
+                subject.served.add(backend.name)
+        for value in {canonical(subject, value) for value in values.values() if value is not None}:
+            assert subject.issuer.works(subject, value), (subject.name, versions, "a consumer's key is refused")
+
+    def check_keys(self, subject, entry, versions, restarted):
+        """The issuer holds what the state knows, and while a rotation is under way one key more at most."""
+        held = subject.issuer.keys(subject)
+        if held is None:
+            return
+        known = {version["keyId"] for version in versions if version["stage"] in LIVE}
+        if entry and entry["rotation"]:
+            assert len(held - known) <= 1, (subject.name, held, versions)
+        elif restarted:
+            assert held == known, (subject.name, held, versions)
+        else:
+            # Killed after a revocation and before its record.
+            assert held <= known and {v["keyId"] for v in versions if v["stage"] == "current"} <= held, (
+                subject.name, held, versions)
+
+    def settle(self):
+        """Everything is brought to its end, and nothing may be left over anywhere."""
+        deadline = time.monotonic() + 60
+        while any(entry["rotation"] for entry in self.restart("20s").values()):
+            assert time.monotonic() < deadline, "a rotation does not end"
+            time.sleep(0.5)
+        time.sleep(GRACE + 0.2)
+        # A fresh write everywhere, after which no leftover of a killed one may lie there.
+        done = self.space.run("rotate", *[subject.name for subject in self.subjects])
+        assert done.returncode == 0, done.stderr
+        time.sleep(GRACE + 0.2)
+        status = self.restart()
+        self.check(restarted=True)
+        for subject in self.subjects:
+            versions = {version["number"]: version["stage"] for version in status[subject.name]["versions"]}
+            live = sorted(stage for stage in versions.values() if stage in LIVE)
+            assert live == ["current"], (subject.name, versions)
+            values = {canonical(subject, backend.read(subject)) for backend in subject.backends}
+            assert len(values) == 1, (subject.name, "backends disagree")
+            for backend in subject.backends:
+                backend.settled(subject, versions)
+        assert self.space.json("orphans", "list")["orphans"] == []
+        assert self.space.run("audit", "verify").returncode == 0
+        leftovers = [path for path in self.space.vault.rglob(".keyturn-tmp-*")]
+        assert not leftovers, leftovers
+
+
+def canonical(subject, value):
+    return json.dumps(json.loads(value), sort_keys=True) if subject.issuer.json else value.strip("\n")
+
+
+class Assassin:
+    """Kills one process, at a moment or when a request passes."""
+
+    def __init__(self, world, kind, moment):
+        self.world, self.kind, self.moment = world, kind, moment
+        self.struck = False
+        self.seen = 0
+        self.lock = threading.Lock()
+        self.process = None
+
+    def strike(self, process, patience):
+        self.process = process
+        proxies = self.world.bao_proxy, self.world.aws_proxy
+        for proxy in proxies:
+            setattr(proxy, self.kind, self.request_passes) if self.kind != "time" else None
+        try:
+            if self.kind == "time":
+                time.sleep(self.moment)
+                self.kill()
+            process.wait(timeout=patience + 2)
+        except subprocess.TimeoutExpired:
+            # A daemon that has nothing more to ask.
+            self.kill()
+        finally:
+            for proxy in proxies:
+                proxy.before = proxy.after = None
+        process.communicate()
+
+    def request_passes(self, _):
+        with self.lock:
+            self.seen += 1
+            if self.seen < self.moment:
+                return
+            self.kill()
+            # What a dead process did not send does not arrive.
+            if self.kind == "before":
+                raise Dropped
+
+    def kill(self):
+        if self.process.poll() is None and not self.struck:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.struck = self.process.returncode == -signal.SIGKILL
+
+
+def children_of(folder):
+    """Whether a program of this folder still runs: programs outlive the process that asked them."""
+    wanted = str(folder).encode()
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if wanted in path.read_bytes():
+                return True
+        except OSError:
+            pass
+    return False
+
+
+class AuditReader:
+    """Checks the hash chain from the database itself, each entry once, by a second writing of its rule."""
+
+    def __init__(self, path):
+        self.path = path
+        self.last, self.head = 0, "0" * 64
+        self.kinds = collections.Counter()
+
+    def verify(self):
+        database = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20)
+        try:
+            rows = database.execute(
+                "SELECT sequence, at, kind, secret, version, step, actor, detail, previous_hash, hash FROM audit "
+                "WHERE sequence > ? ORDER BY sequence", (self.last,)).fetchall()
+            assert database.execute("SELECT count(*) FROM audit WHERE sequence = ? AND hash = ?", (
+                self.last, self.head)).fetchone()[0] == (1 if self.last else 0), "an entry vanished"
+        finally:
+            database.close()
+        for sequence, at, kind, secret, version, step, actor, detail, previous, digest in rows:
+            assert sequence == self.last + 1 and previous == self.head, (sequence, self.last)
+            words = [str(sequence), previous, str(at), kind, secret or "", "" if version is None else str(version),
+                     step or "", actor]
+            for name, value in sorted(json.loads(detail).items()):
+                words += [name, value]
+            text = b"".join(f"{len(word.encode())}:".encode() + word.encode() for word in words)
+            assert hashlib.sha256(text).hexdigest() == digest, (sequence, "the entry does not match its hash")
+            self.last, self.head = sequence, digest
+            self.kinds[kind] += 1
