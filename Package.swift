@@ -106,6 +106,10 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "KeyturnHTTPTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             swiftSettings: strict
         ),
