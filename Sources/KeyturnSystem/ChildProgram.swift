@@ -88,7 +88,7 @@ package struct ChildProgram: Sendable {
             let result = try await Subprocess.run(
                 program.contains("/") ? .path(FilePath(absolute(program))) : .name(program),
                 arguments: Arguments(Array(words.dropFirst())), environment: .custom(variables),
-                workingDirectory: FilePath(folder), platformOptions: options, input: .array(input.exposedBytes()),
+                workingDirectory: FilePath(folder), platformOptions: options, input: HandedInput(value: input),
                 output: .bytes(limit: outputLimit), error: .discarded)
             switch result.terminationStatus {
             case .exited(let code):
@@ -107,7 +107,6 @@ package struct ChildProgram: Sendable {
                         .misconfigured, "\(name) can't be started",
                         advice: "check that it is there and executable"))
             default:
-                // A program that does not read its input to the end is ended by that; its outcome is not known.
                 return .failed(
                     SystemError(
                         .local, "\(name) could not be run to its end", disposition: .passing, mayHaveTakenEffect: true))
@@ -118,4 +117,13 @@ package struct ChildProgram: Sendable {
     }
 
     private func absolute(_ program: String) -> String { program.hasPrefix("/") ? program : "\(folder)/\(program)" }
+}
+
+/// Standard input that a program may leave unread: it is judged by its status and its answer then.
+///
+/// A write that fails must not leave this type: the library ends the whole process over the pipe that it then leaves open.
+private struct HandedInput: InputProtocol {
+    let value: SecretValue
+
+    func write(with writer: StandardInputWriter) async throws { _ = try? await writer.write(value.exposedBytes()) }
 }
