@@ -110,6 +110,10 @@ let package = Package(
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(
+            name: "KeyturnSystemTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "TestSupport"],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             swiftSettings: strict
         ),
