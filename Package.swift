@@ -115,6 +115,14 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "KeyturnHTTPTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnSystemTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "TestSupport"],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "KeyturnEngineTests", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             swiftSettings: strict
         ),

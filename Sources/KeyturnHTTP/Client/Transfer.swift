@@ -178,6 +178,8 @@ final class Transfer {
         if code == CURLE_OK {
             var status = 0
             keyturn_getinfo_long(handle, CURLINFO_RESPONSE_CODE, &status)
+            // libcurl takes headers that end with the connection for whole, and an interim answer for the final one.
+            guard isPastHeaders, status >= 200 else { return end(.failure(.connectionLost(sent: true))) }
             end(
                 .success(
                     HTTPResponse(status: status, headers: headers, trailers: trailers, body: SecretValue(body))))
@@ -204,7 +206,7 @@ final class Transfer {
         if isTooLarge { return .bodyTooLarge(limit: request.maximumBody) }
         let host = (try? RequestAddress(request.url))?.authority ?? "the host"
         switch code {
-        case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return .invalidRequest("its address is malformed")
+        case CURLE_URL_MALFORMAT: return .invalidRequest("its address is malformed")
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: return .couldNotResolve(host: host)
         case CURLE_COULDNT_CONNECT: return .couldNotConnect(host: host)
         case CURLE_OPERATION_TIMEDOUT: return .timedOut(sent: wasSent)
@@ -213,6 +215,7 @@ final class Transfer {
         case CURLE_SSL_CACERT_BADFILE: return .tls("the file of certificate authorities can't be read")
         case CURLE_SSL_CERTPROBLEM: return .tls("our client certificate or its key can't be used")
         case CURLE_SSL_CONNECT_ERROR: return .tls("\(host) does not agree to a TLS connection")
+        // An unsupported protocol is that of the answer: the address was looked at before.
         case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_HTTP2: return .protocolViolation
         default: return .connectionLost(sent: wasSent)
         }
