@@ -86,11 +86,32 @@ let package = Package(
             swiftSettings: strict
         ),
         .target(name: "TestSupport", dependencies: ["KeyturnCore"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "Simulation", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
+            path: "Tests/Simulation", swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "keyturn-simulate",
+            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Tests/Simulate", swiftSettings: strict
+        ),
         .testTarget(
             name: "AgeTests", dependencies: ["Age"], resources: [.copy("Fixtures")], swiftSettings: strict
         ),
         .testTarget(
             name: "KeyturnCoreTests", dependencies: ["KeyturnCore", "TestSupport"], exclude: ["Fixtures"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnPolicyTests",
+            dependencies: ["KeyturnCore", "KeyturnPolicy", "KeyturnIssuers", "KeyturnBackends", "KeyturnAlerts"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnStoreTests",
+            dependencies: [
+                "KeyturnCore", "KeyturnStore", "Age", "TestSupport", .product(name: "GRDB", package: "GRDB.swift"),
+            ],
             swiftSettings: strict
         ),
         .testTarget(

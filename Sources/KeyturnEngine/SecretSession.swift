@@ -32,7 +32,7 @@ struct SecretSession {
         try await renewWhenOld()
         let written = JournalChange(
             record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans)
-        try await write(written)
+        try await core.journal.commit(written, under: lease)
         record = next
     }
 
@@ -56,19 +56,6 @@ struct SecretSession {
         let until = now.addingTimeInterval(core.settings.lease)
         try await core.journal.renew(lease, until: until)
         leaseUntil = until
-    }
-
-    /// A commit is never cut short by the cancellation of the work it records: it runs in a task of its own, awaited here.
-    private func write(_ change: JournalChange) async throws(JournalError) {
-        let journal = core.journal
-        let lease = lease
-        let result = await Task { () -> Result<Void, JournalError> in
-            do throws(JournalError) {
-                try await journal.commit(change, under: lease)
-                return .success(())
-            } catch { return .failure(error) }
-        }.value
-        try result.get()
     }
 }
 

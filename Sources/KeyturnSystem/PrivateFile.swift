@@ -10,7 +10,8 @@ package enum PrivateFile {
     /// - Parameter limit: the largest file that is read, in bytes.
     /// - Throws: `misconfigured` when it is missing, a link or no file; `forbidden` when it may not be read, or others may.
     package static func read(_ path: String, limit: Int = 1 << 20) throws(SystemError) -> SecretValue {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        // Without O_NONBLOCK a named pipe would keep us waiting for its writer.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
             throw SystemError(

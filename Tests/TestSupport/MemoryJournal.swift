@@ -1,8 +1,9 @@
 package import Foundation
 package import KeyturnCore
+import Synchronization
 
-/// The journal's contract in memory.
-package actor MemoryJournal: Journal {
+/// The journal's contract in memory. What it holds can be looked at from outside at any moment.
+package final class MemoryJournal: Journal {
     private struct Row {
         var record: SecretRecord
         var nextDue: Date?
@@ -11,121 +12,175 @@ package actor MemoryJournal: Journal {
         var token: Int64 = 0
     }
 
-    private var rows: [SecretName: Row] = [:]
-    private var entries: [AuditEntry] = []
-    private var queue: [QueuedAlert] = []
-    private var orphanRecords: [String: OrphanRecord] = [:]
+    private struct State {
+        var rows: [SecretName: Row] = [:]
+        var entries: [AuditEntry] = []
+        var queue: [QueuedAlert] = []
+        var orphans: [String: OrphanRecord] = [:]
+    }
+
+    private let state = Mutex(State())
 
     package init() {}
+
+    // MARK: For tests
+
+    package func durable(_ secret: SecretName) -> SecretRecord? { state.withLock { $0.rows[secret]?.record } }
+    package var durableRecords: [SecretRecord] { state.withLock { $0.rows.values.map(\.record) } }
+    package var durableOrphans: [String: OrphanRecord] { state.withLock { $0.orphans } }
+    package var entryCount: Int { state.withLock { $0.entries.count } }
+
+    /// Forgets all but the newest entries, for long simulations. The chain can't be checked from its start after that.
+    package func forgetEntries(keeping count: Int) {
+        state.withLock { $0.entries.removeFirst(max(0, $0.entries.count - count)) }
+    }
+
+    package func markPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) {
+        state.withLock { state in
+            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            row.record.pausedSince = paused ? row.record.pausedSince ?? date : nil
+            row.nextDue = date
+            state.rows[secret] = row
+            let kind = paused ? "secret.paused" : "secret.resumed"
+            Self.append(AuditEvent(at: date, kind: kind, secret: secret, actor: actor), &state)
+        }
+    }
+
+    // MARK: Journal
 
     package func installation() async throws(JournalError) -> Installation {
         Installation(instance: "00000000-0000-4000-8000-000000000000", generation: 1)
     }
 
-    package func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? { rows[secret]?.record }
+    package func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? { durable(secret) }
 
     package func records() async throws(JournalError) -> [SecretRecord] {
-        rows.values.map(\.record).sorted { $0.name < $1.name }
+        durableRecords.sorted { $0.name < $1.name }
     }
 
     package func claim(
         _ secret: SecretName, owner: String, now: Date, until: Date
     ) async throws(JournalError) -> Lease? {
-        var row = rows[secret] ?? Row(record: SecretRecord(name: secret))
-        guard row.owner == nil || row.owner == owner || row.leaseUntil <= now else { return nil }
-        row.owner = owner
-        row.leaseUntil = until
-        row.token += 1
-        rows[secret] = row
-        return Lease(secret: secret, owner: owner, token: row.token)
+        state.withLock { state in
+            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            guard row.owner == nil || row.owner == owner || row.leaseUntil <= now else { return nil }
+            row.owner = owner
+            row.leaseUntil = until
+            row.token += 1
+            state.rows[secret] = row
+            return Lease(secret: secret, owner: owner, token: row.token)
+        }
     }
 
     package func renew(_ lease: Lease, until: Date) async throws(JournalError) {
-        try check(lease)
-        rows[lease.secret]?.leaseUntil = until
+        try change { (state) throws(JournalError) in
+            try Self.check(lease, state)
+            state.rows[lease.secret]?.leaseUntil = until
+        }
     }
 
     package func release(_ lease: Lease) async throws(JournalError) {
-        guard rows[lease.secret]?.token == lease.token else { return }
-        rows[lease.secret]?.owner = nil
+        state.withLock { state in
+            guard state.rows[lease.secret]?.token == lease.token else { return }
+            state.rows[lease.secret]?.owner = nil
+        }
     }
 
     package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
-        try check(lease)
-        let paused = rows[lease.secret]?.record.pausedSince
-        rows[lease.secret]?.record = change.record
-        rows[lease.secret]?.record.pausedSince = paused
-        rows[lease.secret]?.nextDue = change.nextDue
-        for event in change.audit { append(event) }
-        for alert in change.alerts { put(alert) }
-        for orphan in change.orphans { orphanRecords[orphan.id] = orphan }
+        try self.change { (state) throws(JournalError) in
+            try Self.check(lease, state)
+            let paused = state.rows[lease.secret]?.record.pausedSince
+            state.rows[lease.secret]?.record = change.record
+            state.rows[lease.secret]?.record.pausedSince = paused
+            state.rows[lease.secret]?.nextDue = change.nextDue
+            for event in change.audit { Self.append(event, &state) }
+            for alert in change.alerts { Self.put(alert, &state) }
+            for orphan in change.orphans { state.orphans[orphan.id] = orphan }
+        }
     }
 
     package func due(by date: Date, limit: Int) async throws(JournalError) -> [DueSecret] {
-        let due = rows.compactMap { name, row in row.nextDue.map { DueSecret(secret: name, at: $0) } }
+        let due = state.withLock { state in
+            state.rows.compactMap { name, row in row.nextDue.map { DueSecret(secret: name, at: $0) } }
+        }
         return Array(
             due.filter { $0.at <= date }.sorted { ($0.at, $0.secret) < ($1.at, $1.secret) }.prefix(limit))
     }
 
-    package func earliestDue() async throws(JournalError) -> Date? { rows.values.compactMap(\.nextDue).min() }
+    package func earliestDue() async throws(JournalError) -> Date? {
+        state.withLock { $0.rows.values.compactMap(\.nextDue).min() }
+    }
 
     package func setPaused(
         _ paused: Bool, of secret: SecretName, at date: Date, actor: String
     ) async throws(JournalError) {
-        var row = rows[secret] ?? Row(record: SecretRecord(name: secret))
-        row.record.pausedSince = paused ? row.record.pausedSince ?? date : nil
-        row.nextDue = date
-        rows[secret] = row
-        append(AuditEvent(at: date, kind: paused ? "secret.paused" : "secret.resumed", secret: secret, actor: actor))
+        markPaused(paused, of: secret, at: date, actor: actor)
     }
 
-    package func audit(_ event: AuditEvent) async throws(JournalError) { append(event) }
+    package func audit(_ event: AuditEvent) async throws(JournalError) { state.withLock { Self.append(event, &$0) } }
 
     package func auditEntries(
         of secret: SecretName?, after: Int64, limit: Int
     ) async throws(JournalError) -> [AuditEntry] {
+        let entries = state.withLock { $0.entries }
         let wanted = entries.filter { $0.sequence > after && (secret == nil || $0.event.secret == secret) }
         return Array(wanted.prefix(limit))
     }
 
-    package func enqueue(_ alerts: [QueuedAlert]) async throws(JournalError) { for alert in alerts { put(alert) } }
+    package func enqueue(_ alerts: [QueuedAlert]) async throws(JournalError) {
+        state.withLock { state in for alert in alerts { Self.put(alert, &state) } }
+    }
 
     package func dueAlerts(at now: Date, limit: Int) async throws(JournalError) -> [QueuedAlert] {
-        Array(queue.filter { $0.nextAttempt <= now }.prefix(limit))
+        state.withLock { Array($0.queue.filter { $0.nextAttempt <= now }.prefix(limit)) }
     }
 
     package func removeAlert(_ alert: QueuedAlert) async throws(JournalError) {
-        queue.removeAll { $0.event.id == alert.event.id && $0.sink == alert.sink }
+        state.withLock { $0.queue.removeAll { $0.event.id == alert.event.id && $0.sink == alert.sink } }
     }
 
     package func postponeAlert(_ alert: QueuedAlert, until: Date) async throws(JournalError) {
-        for index in queue.indices where queue[index].event.id == alert.event.id && queue[index].sink == alert.sink {
-            queue[index].attempts += 1
-            queue[index].nextAttempt = until
+        state.withLock { state in
+            for index in state.queue.indices
+            where state.queue[index].event.id == alert.event.id && state.queue[index].sink == alert.sink {
+                state.queue[index].attempts += 1
+                state.queue[index].nextAttempt = until
+            }
         }
     }
 
     package func orphans() async throws(JournalError) -> [OrphanRecord] {
-        orphanRecords.values.sorted { $0.id < $1.id }
+        durableOrphans.values.sorted { $0.id < $1.id }
     }
 
-    package func putOrphan(_ orphan: OrphanRecord) async throws(JournalError) { orphanRecords[orphan.id] = orphan }
+    package func putOrphan(_ orphan: OrphanRecord) async throws(JournalError) {
+        state.withLock { $0.orphans[orphan.id] = orphan }
+    }
 
-    private func check(_ lease: Lease) throws(JournalError) {
-        guard let row = rows[lease.secret], row.token == lease.token, row.owner == lease.owner else {
+    // MARK: Inside
+
+    private func change(_ body: (inout State) throws(JournalError) -> Void) throws(JournalError) {
+        let result: Result<Void, JournalError> = state.withLock { state in
+            do throws(JournalError) { return .success(try body(&state)) } catch { return .failure(error) }
+        }
+        try result.get()
+    }
+
+    private static func check(_ lease: Lease, _ state: State) throws(JournalError) {
+        guard let row = state.rows[lease.secret], row.token == lease.token, row.owner == lease.owner else {
             throw .leaseLost(lease.secret)
         }
     }
 
-    private func put(_ alert: QueuedAlert) {
-        guard !queue.contains(where: { $0.event.id == alert.event.id && $0.sink == alert.sink }) else { return }
-        queue.append(alert)
+    private static func put(_ alert: QueuedAlert, _ state: inout State) {
+        guard !state.queue.contains(where: { $0.event.id == alert.event.id && $0.sink == alert.sink }) else { return }
+        state.queue.append(alert)
     }
 
-    private func append(_ event: AuditEvent) {
-        let sequence = Int64(entries.count) + 1
-        let previous = entries.last?.hash ?? AuditChain.start
-        entries.append(
+    private static func append(_ event: AuditEvent, _ state: inout State) {
+        let sequence = (state.entries.last?.sequence ?? 0) + 1
+        let previous = state.entries.last?.hash ?? AuditChain.start
+        state.entries.append(
             AuditEntry(
                 sequence: sequence, event: event, previousHash: previous,
                 hash: AuditChain.digest(sequence: sequence, event: event, previousHash: previous)))

@@ -80,7 +80,8 @@ package struct FileBackend: Backend {
     }
 
     private func content(_ path: String) throws(SystemError) -> SecretValue? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        // Without O_NONBLOCK a named pipe would keep us waiting for its writer.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
             throw AtomicFile.failure("read \(path)")

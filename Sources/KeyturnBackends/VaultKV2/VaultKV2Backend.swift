@@ -108,7 +108,17 @@ package struct VaultKV2Backend: Backend {
     }
 
     package func probe(_ target: BackendTarget) async throws(SystemError) {
-        let mountAnswer = try await client.call("GET", "sys/internal/ui/mounts/\(encoded(mount))", mayBeMissing: true)
+        let mountAnswer: VaultClient.Answer
+        do throws(SystemError) {
+            mountAnswer = try await client.call(
+                "GET", "sys/internal/ui/mounts/\(encoded(mount))", mayBeMissing: true)
+        } catch {
+            guard error.code == .forbidden else { throw error }
+            // The server does not tell a mount that is missing from one that we may not see.
+            throw SystemError(
+                .forbidden, "\(client.name): there is no mount '\(mount)', or our token may not see it",
+                advice: "check `mount`, the token and its policy; the documentation lists the least rights")
+        }
         guard mountAnswer.status == 200, let engine = mountAnswer.json(VaultKV2Wire.Mount.self) else {
             throw SystemError(.notFound, "\(client.name): there is no mount '\(mount)', or we may not see it")
         }
@@ -164,6 +174,11 @@ package struct VaultKV2Backend: Backend {
                     .misconfigured,
                     "the value for \(mount)/\(target.path) is not a JSON object, as `format: json` needs",
                     advice: "give the backend a template such as '{\"key\": \"{{value}}\"}'")
+            }
+            guard JSONValue.object(object).survivesDoubles else {
+                throw SystemError(
+                    .misconfigured, "the value for \(mount)/\(target.path) holds a number that the server would round",
+                    advice: "put it in quotes in the template, so that it is stored as text")
             }
             return object
         }

@@ -65,6 +65,8 @@ enum VaultKV2Wire {
 indirect enum JSONValue: Codable, Hashable, Sendable {
     case null
     case boolean(Bool)
+    case integer(Int64)
+    case large(UInt64)
     case number(Double)
     case string(String)
     case array([JSONValue])
@@ -76,6 +78,10 @@ indirect enum JSONValue: Codable, Hashable, Sendable {
             self = .null
         } else if let flag = try? container.decode(Bool.self) {
             self = .boolean(flag)
+        } else if let number = try? container.decode(Int64.self) {
+            self = .integer(number)
+        } else if let number = try? container.decode(UInt64.self) {
+            self = .large(number)
         } else if let number = try? container.decode(Double.self) {
             self = .number(number)
         } else if let text = try? container.decode(String.self) {
@@ -87,11 +93,26 @@ indirect enum JSONValue: Codable, Hashable, Sendable {
         }
     }
 
+    /// Whether a server that keeps numbers as `Double` gives back what it was given.
+    var survivesDoubles: Bool {
+        switch self {
+        case .null, .boolean, .string: true
+        case .integer(let number): Int64(exactly: Double(number)) == number
+        case .large(let number): UInt64(exactly: Double(number)) == number
+        // Beyond what the cases above hold, nobody can tell whether it was rounded.
+        case .number(let number): number.magnitude < 0x1p64
+        case .array(let items): items.allSatisfy(\.survivesDoubles)
+        case .object(let members): members.values.allSatisfy(\.survivesDoubles)
+        }
+    }
+
     func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {
         case .null: try container.encodeNil()
         case .boolean(let flag): try container.encode(flag)
+        case .integer(let number): try container.encode(number)
+        case .large(let number): try container.encode(number)
         case .number(let number): try container.encode(number)
         case .string(let text): try container.encode(text)
         case .array(let items): try container.encode(items)

@@ -6,6 +6,7 @@ package import Foundation
 /// - What a call that returned has written survives a crash of process or machine; a call that threw wrote nothing.
 /// - A secret is changed only under a ``Lease``. ``commit(_:under:)`` is one transaction; it fails with `leaseLost` when the
 ///   lease's token is no longer the newest of the secret, so that a process that slept past its lease changes nothing.
+/// - A call is never cut short by the cancellation of the calling task: what a step did must be recorded.
 /// - Reads need no lease and see only committed states.
 /// - Values come in sealed and go out sealed; the journal never sees one open.
 /// - Audit entries are chained: each holds the hash of the one before, whatever secret it is about.

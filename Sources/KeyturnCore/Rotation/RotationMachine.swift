@@ -72,6 +72,8 @@ package struct RotationMachine: Sendable, Codable, Equatable {
 
     package private(set) var phase: Phase
     package private(set) var backends: [BackendProgress]
+    /// Stays true when the backend that was asked is given up or dropped by the policy: its consumers may have the key.
+    private var promoteWasIntended = false
 
     package init(backends: [(name: String, required: Bool)]) {
         phase = .issuing
@@ -82,12 +84,19 @@ package struct RotationMachine: Sendable, Codable, Equatable {
     package init(phase: Phase, backends: [BackendProgress]) {
         self.phase = phase
         self.backends = backends
+        promoteWasIntended = backends.contains { $0.progress == .promoting || $0.progress == .promoted }
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            phase: try container.decode(Phase.self, forKey: .phase),
+            backends: try container.decode([BackendProgress].self, forKey: .backends))
+        if try container.decodeIfPresent(Bool.self, forKey: .promoteWasIntended) == true { promoteWasIntended = true }
     }
 
     /// Whether a consumer may already have seen the new version: then it only goes forward.
-    package var isPastFirstPromote: Bool {
-        phase == .settled || backends.contains { $0.progress == .promoting || $0.progress == .promoted }
-    }
+    package var isPastFirstPromote: Bool { phase == .settled || promoteWasIntended }
 
     /// What is to be done next. Effects of different backends are independent of each other.
     package var effects: [RotationStep] {
@@ -111,6 +120,7 @@ package struct RotationMachine: Sendable, Codable, Equatable {
             throw RotationTransitionError(phase: phase, event: event)
         }
         transition.mark(&self, event)
+        if transition.trigger == .promoteIntended { promoteWasIntended = true }
         phase = transition.next(self)
     }
 
@@ -129,7 +139,10 @@ package struct RotationMachine: Sendable, Codable, Equatable {
         let known = Dictionary(backends.map { ($0.name, $0.progress) }) { first, _ in first }
         backends = wanted.map { name, required in
             let joining: Progress = phase == .issuing || phase == .staging ? .waiting : .deferred
-            return BackendProgress(name: name, required: required, progress: known[name] ?? joining)
+            var progress = known[name] ?? joining
+            // Given up while it was best effort, and tried again once it is required.
+            if progress == .failed, required { progress = joining }
+            return BackendProgress(name: name, required: required, progress: progress)
         }
         if phase == .staging, backends.allSatisfy({ $0.progress != .waiting }) { phase = .verifying }
         if phase == .promoting, !backends.contains(where: \.awaitsPromote) { phase = .settled }

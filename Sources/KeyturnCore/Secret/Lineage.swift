@@ -19,11 +19,20 @@ package struct Lineage: Hashable, Sendable, Codable, CustomStringConvertible {
     /// Reads a mark back; `nil` for any text that Keyturn did not write.
     package init?(mark: String) {
         let parts = mark.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 4, parts[0] == "keyturn", let version = Int(parts[2]), version > 0,
-            parts[3].count == 32, parts[3].allSatisfy({ $0.isHexDigit && !$0.isUppercase }),
+        guard parts.count == 4, let version = Int(parts[2]), version > 0, Self.isNonce(parts[3]),
             let secret = try? SecretName(String(parts[1]))
         else { return nil }
         self.init(secret: secret, version: version, nonce: String(parts[3]))
+        // Each lineage has one spelling: `+1` and `01` are none of ours.
+        guard description == mark else { return nil }
+    }
+
+    private static func isNonce(_ text: Substring) -> Bool {
+        text.utf8.count == 32
+            && text.utf8.allSatisfy {
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
+            }
     }
 
     /// A fresh nonce of 128 random bits.

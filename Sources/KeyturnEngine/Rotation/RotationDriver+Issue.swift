@@ -39,11 +39,12 @@ extension RotationDriver {
             sealedChosen: prepared.chosen == nil ? nil : sealed, parameters: request.parameters,
             lifetime: request.lifetime, knownKeyIDs: request.knownKeyIDs)
         try await intend([.issue], &session) { record, _ in record.rotation?.issueIntent = intent }
-        return try await make(issuer, policy.issuer, request, prepared, &session)
+        return try await make(issuer, policy.issuer, request, prepared, isRepeated: false, &session)
     }
 
+    /// - Parameter isRepeated: whether it was asked for before, with an outcome that is not known.
     private func make(
-        _ issuer: any Issuer, _ name: String, _ request: IssueRequest, _ prepared: IssuePreparation,
+        _ issuer: any Issuer, _ name: String, _ request: IssueRequest, _ prepared: IssuePreparation, isRepeated: Bool,
         _ session: inout SecretSession
     ) async throws -> StepResult {
         let key: IssuedKey
@@ -52,8 +53,9 @@ extension RotationDriver {
                 try await issuer.issue(request, prepared: prepared)
             }
         } catch {
-            // An unknown outcome keeps its intent, and is resolved before anything else is asked.
-            if !error.mayHaveTakenEffect, error.code != .cancelled {
+            // An unknown outcome keeps its intent, and is resolved before anything else is asked. A repetition that was
+            // refused says nothing of the call before it.
+            if !isRepeated, !error.mayHaveTakenEffect, error.code != .cancelled {
                 try await session.commit { record, _ in record.rotation?.issueIntent = nil }
             }
             return .failed(.issue, error)
@@ -112,7 +114,7 @@ extension RotationDriver {
             // Setting the same value again is harmless.
             core.logger.notice(
                 "unknown outcome: the same key is set again", metadata: ["secret": "\(secret)", "step": "issue"])
-            return try await make(issuer, policy.issuer, request, prepared, &session)
+            return try await make(issuer, policy.issuer, request, prepared, isRepeated: true, &session)
         case .listable, .unlistable:
             let resolution = try await call(policy.issuer) { () throws(SystemError) in
                 try await issuer.resolve(request, prepared: prepared)
@@ -153,6 +155,12 @@ extension RotationDriver {
         case .ambiguous(let reason):
             let orphan = OrphanRecord(
                 of: request, issuer: policy?.issuer ?? "", .undecided, since: now, until: nil, detail: reason)
+            // A person has looked since, and settled it as another's.
+            guard try await !core.journal.orphans().contains(where: { $0.id == orphan.id && $0.state == .closed })
+            else {
+                try await close("settled", "a person settled that it is another's key", &session)
+                return .moved
+            }
             let now = now
             try await session.commit { record, outbox in
                 outbox.orphans.append(orphan)

@@ -41,6 +41,9 @@ struct Scheduler {
         }
 
         var runningCount: Int { state.withLock { $0.running.count } }
+        func isHeld(_ secret: SecretName) -> Bool {
+            state.withLock { $0.running.contains(secret) || $0.notBefore[secret] != nil }
+        }
         var held: Int { state.withLock { $0.running.count + $0.notBefore.count } }
     }
 
@@ -52,7 +55,7 @@ struct Scheduler {
             do throws(JournalError) {
                 while !core.stop.isAsked, !Task.isCancelled {
                     try await startWhatIsDue(desk, &group)
-                    await doorbell.wait(upTo: .seconds(try await nap()), on: core.time)
+                    await doorbell.wait(upTo: .seconds(try await nap(desk)), on: core.time)
                 }
             } catch {
                 core.logger.error("the scheduler stops", metadata: ["error": "\(error)"])
@@ -83,11 +86,14 @@ struct Scheduler {
         }
     }
 
-    /// Seconds until something is due, at most one slice.
-    private func nap() async throws(JournalError) -> Double {
+    /// Seconds until something is due that is not in work, at most one slice. Whoever ends its work rings the doorbell.
+    private func nap(_ desk: Desk) async throws(JournalError) -> Double {
+        let longest = core.settings.longestSleep
+        guard desk.runningCount < core.settings.concurrency else { return longest }
         let now = core.time.now()
-        guard let next = try await core.journal.earliestDue() else { return core.settings.longestSleep }
-        return min(core.settings.longestSleep, max(0.2, next.timeIntervalSince(now)))
+        let soon = try await core.journal.due(by: now.addingTimeInterval(longest), limit: desk.held + 1)
+        guard let next = soon.first(where: { !desk.isHeld($0.secret) }) else { return longest }
+        return min(longest, max(0.2, next.at.timeIntervalSince(now)))
     }
 
     /// Steps in flight may finish for a while; the rest is cancelled and resumed at the next start.
@@ -109,7 +115,7 @@ struct Scheduler {
             } catch {
                 core.logger.error("alerts can't be read", metadata: ["error": "\(error)"])
             }
-            do { try await core.time.sleep(for: .seconds(min(5, core.settings.longestSleep))) } catch { return }
+            do { try await core.time.sleep(for: .seconds(core.settings.alertInterval)) } catch { return }
         }
     }
 }

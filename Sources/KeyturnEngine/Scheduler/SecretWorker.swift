@@ -194,7 +194,9 @@ package struct WorkOutcome: Sendable {
 
     /// What stands in the way of a secret that no work was done on: a quarantine, or a failure whose next try comes later.
     package init?(standing record: SecretRecord) {
-        let failure = record.rotation?.lastError ?? record.leaving.compactMap(\.retirement?.lastError).first
+        // A gate that is still closed, such as an old key in use, is no failure.
+        let stuck = record.leaving.compactMap(\.retirement?.lastError).first { $0.code != .notYet }
+        let failure = record.rotation?.lastError ?? stuck
         guard record.quarantine != nil || failure != nil else { return nil }
         self.init(secret: record.name, result: failure.map(Result.failed) ?? .nothingDue)
         quarantine = record.quarantine

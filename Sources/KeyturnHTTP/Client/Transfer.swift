@@ -55,7 +55,8 @@ final class Transfer {
             long(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         }
         if !request.mayRepeat { long(CURLOPT_FRESH_CONNECT, 1) }
-        if request.bypassesProxy { string(CURLOPT_NOPROXY, "*") }
+        // A proxy would take what is meant for this machine elsewhere, and plain http in the clear.
+        if request.bypassesProxy || address.isLoopback { string(CURLOPT_NOPROXY, "*") }
         setBody()
         try setHeaders()
         setCallbacks()

@@ -85,9 +85,11 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
             let waited = time.now().timeIntervalSince(request.intendedAt)
             return waited < Self.listingPatience ? .undecided(retryAfter: 5) : .neverMade
         }
+        // A key made outside the time that our call can have taken is another's, whoever made it.
         let earliest = request.intendedAt.addingTimeInterval(-Self.skew)
+        let latest = request.intendedAt.addingTimeInterval(Double(iam.timeout) + Self.skew)
         let ids = fresh.map(\.keyID).joined(separator: ", ")
-        guard fresh.count == 1, let createdAt = found.createdAt, createdAt >= earliest else {
+        guard fresh.count == 1, let createdAt = found.createdAt, createdAt >= earliest, createdAt <= latest else {
             return .ambiguous("user \(user(request.parameters)) has keys that Keyturn does not know: \(ids)")
         }
         guard try await lastUse(of: found.keyID) == nil else {

@@ -6,6 +6,7 @@ import KeyturnSystem
 package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
     package let traits: IssuerTraits
     private let program: ChildProgram
+    private let time: any Timekeeper
 
     init(_ parameters: Parameters, _ services: SystemServices) {
         let kind = IssuerKind(rawValue: parameters.string("kind") ?? "") ?? .listable
@@ -16,7 +17,11 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         program = ChildProgram(
             parameters.strings("run") ?? [], folder: services.folder, environment: services.environment,
             timeout: Double(parameters.seconds("timeout") ?? 30))
+        time = services.time
     }
+
+    /// How long a program that ran out of time has to end, in seconds; see ``ChildProgram``.
+    private static let endingPatience = 2.0
 
     private struct Question: Encodable {
         let operation: String
@@ -103,7 +108,10 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
                 diesAt: request.lifetime.map { request.intendedAt.addingTimeInterval(TimeInterval($0) + 300) })
         }
         let ours = try await keys(for: request.parameters).filter { $0.lineage == request.lineage }
-        return ours.isEmpty ? .neverMade : .orphaned(keyIDs: ours.map(\.keyID))
+        guard ours.isEmpty else { return .orphaned(keyIDs: ours.map(\.keyID)) }
+        // A program outlives us when we are killed, and may still be at it for as long as it has time.
+        let left = program.timeout + Self.endingPatience - time.now().timeIntervalSince(request.intendedAt)
+        return left > 0 ? .undecided(retryAfter: min(5, left)) : .neverMade
     }
 
     package func check(_ key: KeyHandle) async throws(SystemError) -> KeyCheck {

@@ -31,6 +31,8 @@ struct PolicyReader {
         let retirement = retirement(root, &marks)
         let after = secrets(root, "after")
         let alerts = alerts(root)
+        let words = root["description"].flatMap { reader.string($0, "'description'") }
+        let owner = root["owner"].flatMap { reader.string($0, "'owner'") }
         let grace =
             root["grace"].map { reader.duration($0, "'grace'") }
             ?? usualGrace(lifetime?.value, rotation?.renewBefore, issuerName)
@@ -39,8 +41,7 @@ struct PolicyReader {
             issuer: issuerName, issue: issue, lifetime: lifetime.value, rotation: rotation, grace: grace,
             backends: backends, checks: checks, retirement: retirement, after: after)
         let policy = Policy(
-            secret: secret, description: root["description"].flatMap { reader.string($0, "'description'") },
-            owner: root["owner"].flatMap { reader.string($0, "'owner'") }, issuer: issuerName, issue: issue,
+            secret: secret, description: words, owner: owner, issuer: issuerName, issue: issue,
             lifetime: lifetime.value, rotation: rotation, grace: grace, backends: backends, checks: checks,
             retirement: retirement, after: after, alerts: alerts,
             origin: PolicyOrigin(

@@ -41,6 +41,7 @@ enum ValidationRules {
     static let all: [Rule] = [
         SecretsAreUnique.check,  // two policies for one secret would turn it over for each other
         TargetsAreUnique.check,  // two secrets in one place would overwrite each other
+        BackendRules.check,  // one backend at least must have the new key before the old one goes
         LifetimeRules.check,  // never needs consent; renewBefore and jitter fit into the lifetime
         GraceRules.check,  // the old key lives through its grace, and the issuer has room for both
         RetirementRules.check,  // what retire asks for, the issuer can do

@@ -30,7 +30,12 @@ package final class SQLiteJournal: Journal {
                     throw JournalError.damaged("it is not a complete state yet; run a command that writes first")
                 }
             }
-            if access == .readWrite { try migrator.migrate(pool) }
+            if access == .readWrite {
+                // Not when the connection is prepared: the pool turns to NORMAL after that, with which a power cut may
+                // take the last commits away.
+                try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+                try migrator.migrate(pool)
+            }
         } catch { throw JournalError(wrapping: error) }
     }
 
@@ -48,9 +53,6 @@ package final class SQLiteJournal: Journal {
         configuration.foreignKeysEnabled = true
         // Values are sealed, and even so no argument of a statement reaches an error text.
         configuration.publicStatementArguments = false
-        configuration.prepareDatabase { database in
-            if access == .readWrite { try database.execute(sql: "PRAGMA synchronous = FULL") }
-        }
         return configuration
     }
 

@@ -14,7 +14,8 @@ package enum PrivateIdentityFile {
     ///
     /// - Throws: `misconfigured` when it is missing or malformed; `forbidden` when it may not be read, or others may.
     package static func load(_ path: String) throws(SystemError) -> [X25519Identity] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        // Without O_NONBLOCK a named pipe would keep us waiting for its writer.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
             throw errno == EACCES || errno == EPERM

@@ -7,8 +7,9 @@ struct NextCommand: KeyturnCommand {
         commandName: "next",
         abstract: "Prints the next times of a cron expression.",
         discussion: """
-            One RFC 3339 time a line. It needs no configuration. A local time that a change of the clock skips comes once, \
-            at the next valid minute; one that is repeated comes once.
+            One RFC 3339 time a line. It needs no configuration. A fixed time of day that a change of the clock skips \
+            comes once, at the next valid minute; one that is repeated comes once. With * as minute or hour, elapsed time \
+            counts.
 
             Examples:
               keyturn next "0 3 * * mon"

@@ -15,7 +15,7 @@ struct RunCommand: KeyturnCommand {
 
             Examples:
               keyturn run
-              */15 * * * * keyturn --config /etc/keyturn/keyturn.yaml run --once     (a crontab line)
+              */15 * * * * keyturn run --once --config /etc/keyturn/keyturn.yaml   (a crontab line)
             """)
 
     @Flag(help: "Do everything that is due, then end.")

@@ -10,7 +10,7 @@ struct ValidateCommand: KeyturnCommand {
         abstract: "Checks configuration and policies.",
         discussion: """
             Every error of every file is shown at once, as file:line:column: message. With --online every backend is \
-            asked too, without changing anything there.
+            asked too; no value is written there.
 
             Exit statuses: 0 all is well (warnings included); 65 there are errors; 69 a system is out of reach.
 

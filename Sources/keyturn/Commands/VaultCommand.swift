@@ -78,7 +78,7 @@ struct VaultShowCommand: KeyturnCommand {
             A line break is added only on a terminal.
 
             Examples:
-              keyturn vault show payments/momento-cache | pbcopy
+              keyturn vault show payments/momento-cache | xclip -selection clipboard
               keyturn vault show payments/momento-cache --version 3
             """)
 

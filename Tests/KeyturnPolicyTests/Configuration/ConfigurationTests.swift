@@ -1,0 +1,254 @@
+import Foundation
+import KeyturnCore
+import Testing
+
+@testable import KeyturnPolicy
+
+@Suite("keyturn.yaml")
+struct ConfigurationTests {
+    private func load(
+        _ text: String, _ environment: [String: String] = [:]
+    ) throws -> (configuration: Configuration?, messages: [String], folder: String) {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(text, to: "keyturn.yaml")
+        let (configuration, diagnostics) = ConfigurationLoader.load(
+            file: file, environment: environment, catalog: PolicyFixtures.catalog)
+        return (configuration, diagnostics.map(\.description), folder.path)
+    }
+
+    private static let identity = "identity: {file: id.txt}\n"
+
+    // MARK: Paths and defaults
+
+    @Test func pathsAreTakenFromItsFolder() throws {
+        let (loaded, messages, folder) = try load(
+            """
+            state: sqlite:data/state.db
+            schedules: policies
+            identity: {file: /etc/keyturn/id.txt}
+            issuers: {partner: {type: command, run: [./partner, arg]}}
+            backends: {vault: {type: file-vault, directory: vault, recipients: [age1]}}
+            """)
+        #expect(messages == [])
+        let configuration = try #require(loaded)
+        #expect(configuration.folder == folder)
+        #expect(configuration.statePath == "\(folder)/data/state.db")
+        #expect(configuration.schedulesPath == "\(folder)/policies")
+        #expect(configuration.identityPath == "/etc/keyturn/id.txt")
+        #expect(configuration.backends["vault"]?.parameters.string("directory") == "\(folder)/vault")
+        #expect(configuration.issuers["partner"]?.parameters.strings("run") == ["./partner", "arg"])
+        #expect(configuration.issuers["partner"]?.type == "command")
+        #expect(configuration.issuers["partner"]?.name == "partner")
+    }
+
+    @Test func whatIsAbsentHasItsDefault() throws {
+        let (loaded, messages, folder) = try load(
+            Self.identity + "issuers: {partner: {type: command, run: [./partner]}}\n")
+        #expect(messages == [])
+        let configuration = try #require(loaded)
+        #expect(configuration.statePath == "\(folder)/var/keyturn.db")
+        #expect(configuration.schedulesPath == "\(folder)/schedules")
+        #expect(configuration.limits == Configuration.Limits(concurrency: 64, perIssuer: 8, perBackend: 32))
+        #expect(configuration.listen == nil)
+        #expect(configuration.backends.isEmpty && configuration.alerts.isEmpty)
+        let partner = try #require(configuration.issuers["partner"])
+        #expect(partner.parameters.seconds("timeout") == 30)
+        #expect(partner.parameters.string("kind") == "listable")
+    }
+
+    // MARK: The environment goes before the file
+
+    @Test func everyOverrideWins() throws {
+        let (loaded, messages, folder) = try load(
+            """
+            state: sqlite:file.db
+            schedules: from-file
+            identity: {file: from-file.txt}
+            limits: {concurrency: 1, perIssuer: 2, perBackend: 3}
+            listen: 127.0.0.1:1
+            """,
+            [
+                "KEYTURN_STATE": "sqlite:env.db", "KEYTURN_SCHEDULES": "from-env",
+                "KEYTURN_IDENTITY_FILE": "from-env.txt", "KEYTURN_LISTEN": "127.0.0.1:2",
+                "KEYTURN_LIMITS_CONCURRENCY": "10", "KEYTURN_LIMITS_PERISSUER": "20", "KEYTURN_LIMITS_PERBACKEND": "30",
+            ])
+        #expect(messages == [])
+        let configuration = try #require(loaded)
+        #expect(configuration.statePath == "\(folder)/env.db")
+        #expect(configuration.schedulesPath == "\(folder)/from-env")
+        #expect(configuration.identityPath == "\(folder)/from-env.txt")
+        #expect(configuration.listen == "127.0.0.1:2")
+        #expect(configuration.limits == Configuration.Limits(concurrency: 10, perIssuer: 20, perBackend: 30))
+    }
+
+    @Test func anIdentityMayComeFromTheEnvironmentAlone() throws {
+        let (loaded, messages, folder) = try load("state: sqlite:a.db\n", ["KEYTURN_IDENTITY_FILE": "/run/id.txt"])
+        #expect(messages == [])
+        #expect(loaded?.identityPath == "/run/id.txt")
+        #expect(loaded?.statePath == "\(folder)/a.db")
+    }
+
+    @Test(arguments: ["0", "1025", "many", "-1", ""])
+    func badOverridesAreRefused(text: String) throws {
+        let (loaded, messages, _) = try load(Self.identity, ["KEYTURN_LIMITS_PERISSUER": text])
+        #expect(loaded == nil)
+        #expect(messages == ["keyturn.yaml:1:1: KEYTURN_LIMITS_PERISSUER must lie between 1 and 1024"])
+    }
+
+    // MARK: Mistakes
+
+    @Test(
+        arguments: [
+            ("", ["1:1: the configuration is empty"]),
+            ("- a\n", ["1:1: the configuration must be a map of names to values"]),
+            ("state: sqlite:a.db\n", ["1:1: the configuration lacks 'identity': {file: PATH} of an age identity"]),
+            ("identity: {}\n", ["1:11: 'identity' lacks 'file'"]),
+            (
+                "identity: {fiel: a}\n",
+                ["1:11: 'identity' lacks 'file'", "1:12: unknown field 'fiel' in 'identity'; did you mean 'file'?"]
+            ),
+            ("identity: id.txt\n", ["1:11: 'identity' must be a map of names to values"]),
+            (
+                identity + "shedules: x\n",
+                ["2:1: unknown field 'shedules' in the configuration; did you mean 'schedules'?"]
+            ),
+            (identity + "state: keyturn.db\n", ["2:8: 'state' must be sqlite:PATH"]),
+            (identity + "state: \"sqlite:\"\n", ["2:8: 'state' must be sqlite:PATH"]),
+            (
+                identity + "state: postgresql://db/keyturn\n",
+                ["2:8: PostgreSQL as state is not available in this version; use sqlite:PATH"]
+            ),
+            (
+                identity + "issuers: {a: {length: 3}}\n",
+                ["2:14: issuers 'a' lacks 'type': one of aws-iam-access-key, command, random"]
+            ),
+            (
+                identity + "issuers: {a: {type: randm}}\n",
+                ["2:21: unknown type 'randm' in issuers; did you mean 'random'?"]
+            ),
+            (
+                identity + "backends: {a: {type: random}}\n",
+                [
+                    "2:22: unknown type 'random' in backends; there are aws-secrets-manager, command, file, file-vault, vault-kv2"
+                ]
+            ),
+            (
+                identity + "issuers: {a: {type: random, lenght: 3}}\n",
+                ["2:29: unknown field 'lenght' in issuers 'a'; did you mean 'length'?"]
+            ),
+            (
+                identity + "backends: {a: {type: file}}\n",
+                ["2:15: backends 'a' lacks 'directory': The folder below which the files lie."]
+            ),
+            (
+                identity + "backends: {a: {type: vault-kv2, address: \"https://u:p@h\"}}\n",
+                [
+                    "2:15: backends 'a' lacks 'auth': How to log in: token or appRole.",
+                    "2:42: 'address' of backends 'a' must be http:// or https:// with a host, without a user name",
+                ]
+            ),
+            (
+                identity + "limits: {concurrency: 0, perIssuer: many, perbackend: 3}\n",
+                [
+                    "2:23: 'concurrency' of 'limits' must lie between 1 and 1024",
+                    "2:37: 'perIssuer' of 'limits' must be a whole number",
+                    "2:43: unknown field 'perbackend' in 'limits'; did you mean 'perBackend'?",
+                ]
+            ),
+            (identity + "---\nstate: sqlite:a.db\n", ["3:1: a configuration file holds one document"]),
+            (identity + "identity: {file: b}\n", ["1:1: written more than once: identity"]),
+        ])
+    func mistakesAreLocated(text: String, expected: [String]) throws {
+        let (loaded, messages, _) = try load(text)
+        #expect(loaded == nil)
+        #expect(messages == expected.map { "keyturn.yaml:\($0)" })
+    }
+
+    @Test func aFileThatIsNotThereIsSaid() throws {
+        let folder = try TemporaryFolder()
+        let (configuration, diagnostics) = ConfigurationLoader.load(
+            file: "\(folder.path)/keyturn.yaml", environment: [:], catalog: PolicyFixtures.catalog)
+        #expect(configuration == nil)
+        #expect(
+            diagnostics.map(\.description) == [
+                "keyturn.yaml:1:1: the configuration file can't be read; write one with `keyturn init`"
+            ])
+    }
+
+    // MARK: References to secrets
+
+    @Test func theFourReferences() throws {
+        let (loaded, messages, folder) = try load(
+            Self.identity + """
+                alerts:
+                  a: {type: webhook, url: https://h/, signingKey: {env: KEY}}
+                  b: {type: webhook, url: https://h/, signingKey: {file: run/key}}
+                  c: {type: webhook, url: https://h/, signingKey: {command: [./get, key]}}
+                  d: {type: webhook, url: {vault: team/url}, signingKey: {vault: team/key}}
+                """)
+        #expect(messages == [])
+        let alerts = try #require(loaded?.alerts)
+        #expect(alerts["a"]?.parameters.secret("signingKey") == .environment("KEY"))
+        #expect(alerts["b"]?.parameters.secret("signingKey") == .file("\(folder)/run/key"))
+        #expect(alerts["c"]?.parameters.secret("signingKey") == .command(["./get", "key"]))
+        #expect(alerts["d"]?.parameters.secret("signingKey") == .vault(try SecretName("team/key")))
+        #expect(alerts["d"]?.parameters.secret("url") == .vault(try SecretName("team/url")))
+        #expect(alerts["a"]?.parameters.string("url") == "https://h/")
+    }
+
+    private static let forms = "{env: NAME}, {file: PATH}, {command: [PROGRAM, ...]} or {vault: SECRET}"
+
+    @Test(
+        arguments: [
+            ("CANARY", "must be a reference, never the secret itself: \(forms)"),
+            ("\"CANARY\"", "must be a reference, never the secret itself: \(forms)"),
+            ("[CANARY]", "must be a reference, never the secret itself: \(forms)"),
+            ("4711", "must be a reference, never the secret itself: \(forms)"),
+            ("{}", "must be one reference: \(forms)"),
+            ("{value: CANARY}", "must be one reference: \(forms)"),
+            ("{env: A, file: b}", "must be one reference: \(forms)"),
+        ])
+    func literalsAreRefusedAndNotRepeated(text: String, message: String) throws {
+        let (loaded, messages, _) = try load(
+            Self.identity + "alerts: {a: {type: webhook, url: https://h/, signingKey: \(text)}}\n")
+        #expect(loaded == nil)
+        #expect(messages == ["keyturn.yaml:2:58: 'signingKey' of alerts 'a' \(message)"])
+        #expect(!messages.joined().contains("CANARY"))
+    }
+
+    @Test(
+        arguments: [
+            ("{env: }", "64: 'env' of 'signingKey' of alerts 'a' must be a text"),
+            ("{file: \"\"}", "65: 'file' of 'signingKey' of alerts 'a' is empty"),
+            ("{command: []}", "68: 'command' of 'signingKey' of alerts 'a' must name a program"),
+            ("{command: ./x}", "68: 'command' of 'signingKey' of alerts 'a' must be a list"),
+            ("{vault: ../x}", "66: 'vault' of 'signingKey' of alerts 'a' is not a secret's name"),
+        ])
+    func malformedReferencesAreLocated(text: String, expected: String) throws {
+        let (loaded, messages, _) = try load(
+            Self.identity + "alerts: {a: {type: webhook, url: https://h/, signingKey: \(text)}}\n")
+        #expect(loaded == nil)
+        #expect(messages == ["keyturn.yaml:2:\(expected)"])
+    }
+
+    @Test func aVaultReferenceMustLeadToAPolicy() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(
+            Self.identity + """
+                issuers: {passwords: {type: random}}
+                backends:
+                  vault: {type: file-vault, directory: v, recipients: [age1]}
+                  bao: {type: vault-kv2, address: "https://h", auth: {token: {vault: team/nowhere}}}
+                """, to: "keyturn.yaml")
+        try folder.write(
+            "secret: team/key\nissuer: passwords\nlifetime: 90d\nrotate: {every: 30d}\nbackends: [{name: vault}]\n",
+            to: "schedules/a.yaml")
+        let (configuration, _) = ConfigurationLoader.load(
+            file: file, environment: [:], catalog: PolicyFixtures.catalog)
+        let set = PolicyLoader.load(try #require(configuration), catalog: PolicyFixtures.catalog)
+        #expect(
+            set.diagnostics.map(\.description) == [
+                "keyturn.yaml:1:1: 'bao' refers to {vault: team/nowhere}, which has no policy"
+            ])
+    }
+}

@@ -1,0 +1,350 @@
+import Foundation
+import GRDB
+import KeyturnCore
+import TestSupport
+import Testing
+
+@testable import KeyturnStore
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+@Suite("The journal in SQLite")
+struct SQLiteJournalTests {
+    private let start = Date(timeIntervalSince1970: 1_800_000_000)
+
+    private func claim(_ journal: SQLiteJournal, _ secret: String = "team/key", owner: String = "a") async throws
+        -> Lease
+    {
+        try #require(
+            try await journal.claim(
+                try SecretName(secret), owner: owner, now: start, until: start.addingTimeInterval(60)))
+    }
+
+    private func caught(_ body: () throws -> Void) -> JournalError? {
+        do { try body() } catch { return error as? JournalError }
+        return nil
+    }
+
+    // MARK: Durability
+
+    @Test func writesAreLoggedAheadAndSynced() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let settings = try await journal.pool.write { database in
+            try ["journal_mode", "synchronous", "foreign_keys"].map { name in
+                try String.fetchOne(database, sql: "SELECT * FROM pragma_\(name)")
+            }
+        }
+        // 2 is FULL.
+        #expect(settings == ["wal", "2", "1"])
+    }
+
+    @Test func whatWasCommittedIsThereAfterItIsOpenedAgain() async throws {
+        let folder = try StoreFolder()
+        let name = try SecretName("team/key")
+        let installation: Installation
+        do {
+            let journal = try SQLiteJournal(path: folder.state)
+            installation = try await journal.installation()
+            var record = SecretRecord(name: name)
+            record.put(.sample(from: start))
+            let lease = try await claim(journal)
+            try await journal.commit(JournalChange(record: record, nextDue: start), under: lease)
+        }
+        let again = try SQLiteJournal(path: folder.state)
+        #expect(try await again.installation() == installation)
+        #expect(try await again.record(of: name)?.versions == [.sample(from: start)])
+        #expect(try await again.earliestDue() == start)
+    }
+
+    @Test func twoJournalsHaveTwoInstances() async throws {
+        let one = try StoreFolder()
+        let other = try StoreFolder()
+        let first = try await SQLiteJournal(path: one.state).installation()
+        let second = try await SQLiteJournal(path: other.state).installation()
+        #expect(first.instance != second.instance)
+    }
+
+    /// What a step did must be recorded, also when the daemon is being stopped.
+    @Test func aCommitOfACancelledTaskIsWritten() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let lease = try await claim(journal)
+        let start = start
+        let task = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            var record = SecretRecord(name: lease.secret)
+            record.abandonedInARow = 3
+            try await journal.commit(JournalChange(record: record, nextDue: start), under: lease)
+        }
+        try await task.value
+        #expect(try await journal.record(of: lease.secret)?.abandonedInARow == 3)
+    }
+
+    @Test func aCommitThatFailsHalfWayWritesNothing() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let lease = try await claim(journal)
+        try await journal.pool.write { database in
+            try database.execute(
+                sql: "CREATE TRIGGER stop BEFORE INSERT ON orphans BEGIN SELECT RAISE(ABORT, 'stopped'); END")
+        }
+        var record = SecretRecord(name: lease.secret)
+        record.put(.sample(from: start))
+        let orphan = OrphanRecord(
+            id: "CANARY-ID", secret: lease.secret, version: 1, issuer: "i", keyID: nil, issueParameters: [:],
+            state: .possible, since: start, until: nil, detail: "CANARY")
+        let change = JournalChange(
+            record: record, nextDue: start,
+            audit: [AuditEvent(at: start, kind: "step.intended", secret: lease.secret)], orphans: [orphan])
+        do {
+            try await journal.commit(change, under: lease)
+            Issue.record("the trigger did not stop the commit")
+        } catch {
+            #expect(error == .failed("SQLite: stopped"))
+            #expect(!"\(error)".contains("CANARY"), "no statement and no value reaches an error")
+        }
+        #expect(try await journal.record(of: lease.secret)?.versions.isEmpty == true)
+        #expect(try await journal.earliestDue() == nil)
+        #expect(try await journal.auditEntries(of: nil, after: 0, limit: 9).isEmpty)
+    }
+
+    // MARK: Plans of queries
+
+    private func plan(_ sql: String, _ arguments: StatementArguments) async throws -> String {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        return try await journal.pool.read { database in
+            try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN \(sql)", arguments: arguments)
+                .compactMap { $0["detail"] as String? }.joined(separator: "\n")
+        }
+    }
+
+    @Test func whatIsDueComesOffTheIndexWithoutSorting() async throws {
+        let plan = try await plan(SQLiteJournal.dueQuery, [0, 10])
+        #expect(plan == "SEARCH secrets USING COVERING INDEX secrets_by_due (next_due<?)")
+    }
+
+    @Test func theEarliestTimeComesOffTheIndex() async throws {
+        let plan = try await plan(
+            "SELECT next_due FROM secrets WHERE next_due IS NOT NULL ORDER BY next_due LIMIT 1", [])
+        #expect(plan.contains("USING COVERING INDEX secrets_by_due"))
+        #expect(!plan.contains("TEMP B-TREE"))
+    }
+
+    // MARK: The audit trail
+
+    @Test(arguments: ["UPDATE audit SET kind = 'x'", "DELETE FROM audit", "DELETE FROM audit WHERE sequence = 1"])
+    func theTrailIsAppendOnly(sql: String) async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        try await journal.audit(AuditEvent(at: start, kind: "started", secret: nil))
+        await #expect(throws: DatabaseError.self) {
+            try await journal.pool.write { try $0.execute(sql: sql) }
+        }
+        #expect(try await journal.auditEntries(of: nil, after: 0, limit: 9).map(\.event.kind) == ["started"])
+    }
+
+    @Test func tamperingBeneathTheTriggersIsFound() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        for number in 1...5 { try await journal.audit(AuditEvent(at: start, kind: "e\(number)", secret: nil)) }
+        try await journal.pool.write { database in
+            try database.execute(
+                sql: "DROP TRIGGER audit_is_append_only_update; UPDATE audit SET actor = 'ann' WHERE sequence = 3")
+        }
+        let entries = try await journal.auditEntries(of: nil, after: 0, limit: 9)
+        #expect(AuditChain.firstBreak(in: entries)?.problem == "entry 3 was changed after it was written")
+    }
+
+    // MARK: Several processes
+
+    @Test func twoThatShareAStateAreFencedOff() async throws {
+        let folder = try StoreFolder()
+        let first = try SQLiteJournal(path: folder.state)
+        let second = try SQLiteJournal(path: folder.state)
+        let lost = try await claim(first)
+        let name = lost.secret
+        #expect(try await second.claim(name, owner: "b", now: start, until: start.addingTimeInterval(9)) == nil)
+        let later = start.addingTimeInterval(60)
+        let taken = try #require(await second.claim(name, owner: "b", now: later, until: .distantFuture))
+        await #expect(throws: JournalError.leaseLost(name)) {
+            try await first.commit(JournalChange(record: SecretRecord(name: name), nextDue: nil), under: lost)
+        }
+        try await second.commit(JournalChange(record: SecretRecord(name: name), nextDue: start), under: taken)
+        #expect(try await first.earliestDue() == start)
+    }
+
+    @Test func aReaderBesideAWriterSeesWhatIsCommittedAndChangesNothing() async throws {
+        let folder = try StoreFolder()
+        let writer = try SQLiteJournal(path: folder.state)
+        let reader = try SQLiteJournal(path: folder.state, access: .readOnly)
+        let lease = try await claim(writer)
+        #expect(try await reader.records().map(\.name) == [lease.secret])
+        try await writer.commit(JournalChange(record: SecretRecord(name: lease.secret), nextDue: start), under: lease)
+        #expect(try await reader.earliestDue() == start)
+        await #expect(throws: JournalError.self) {
+            try await reader.audit(AuditEvent(at: start, kind: "x", secret: nil))
+        }
+        await #expect(throws: JournalError.self) {
+            _ = try await reader.claim(lease.secret, owner: "b", now: .distantFuture, until: .distantFuture)
+        }
+        #expect(try await writer.auditEntries(of: nil, after: 0, limit: 9).isEmpty)
+    }
+
+    @Test func aReaderMakesNoFile() throws {
+        let folder = try StoreFolder()
+        #expect(throws: JournalError.self) { try SQLiteJournal(path: folder.state, access: .readOnly) }
+        #expect(!FileManager.default.fileExists(atPath: folder.state))
+        #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/var"))
+    }
+
+    @Test func aReaderRefusesAStateThatIsNotWhole() throws {
+        let folder = try StoreFolder()
+        let file = try folder.write([], to: "empty.db")
+        let error = caught { _ = try SQLiteJournal(path: file, access: .readOnly) }
+        #expect(error == .damaged("it is not a complete state yet; run a command that writes first"))
+    }
+
+    // MARK: Files that are not as they should be
+
+    @Test func filesAndFoldersAreForTheirOwnerAlone() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        _ = try await claim(journal)
+        #expect(try StoreFolder.mode("\(folder.path)/var") == 0o700)
+        for name in ["keyturn.db", "keyturn.db-wal", "keyturn.db-shm"] {
+            #expect(try StoreFolder.mode("\(folder.path)/var/\(name)") == 0o600, "\(name)")
+        }
+    }
+
+    @Test(arguments: [0o640, 0o604, 0o660, 0o644] as [UInt32])
+    func aStateThatOthersCanReadIsRefused(mode: UInt32) throws {
+        let folder = try StoreFolder()
+        _ = try SQLiteJournal(path: folder.state)
+        try #require(chmod(folder.state, mode) == 0)
+        let error = caught { _ = try SQLiteJournal(path: folder.state) }
+        #expect(
+            error == .permission("others may read \(folder.state); mend it with `chmod 600 \(folder.state)`"))
+    }
+
+    @Test func aLinkIsRefused() throws {
+        let folder = try StoreFolder()
+        _ = try SQLiteJournal(path: folder.state)
+        let link = "\(folder.path)/link.db"
+        try #require(symlink(folder.state, link) == 0)
+        guard case .failed = caught({ _ = try SQLiteJournal(path: link) }) else {
+            Issue.record("a link was opened")
+            return
+        }
+    }
+
+    @Test func aFolderIsNoState() throws {
+        let folder = try StoreFolder()
+        #expect(throws: JournalError.self) { try SQLiteJournal(path: folder.path) }
+    }
+
+    @Test(arguments: [SQLiteJournal.Access.readWrite, .readOnly])
+    func aFileThatIsNoDatabaseIsDamaged(access: SQLiteJournal.Access) throws {
+        let folder = try StoreFolder()
+        let file = try folder.write(Array(String(repeating: "not a database ", count: 500).utf8), to: "text.db")
+        guard case .damaged = caught({ _ = try SQLiteJournal(path: file, access: access) }) else {
+            Issue.record("it was opened")
+            return
+        }
+    }
+
+    @Test func aDamagedPageIsFoundAndNeverReadAsNothing() async throws {
+        let folder = try StoreFolder()
+        do {
+            let journal = try SQLiteJournal(path: folder.state)
+            for number in 0..<200 { _ = try await claim(journal, "team/key-\(number)") }
+            _ = try await journal.pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+        }
+        var bytes = Array(try Data(contentsOf: URL(filePath: folder.state)))
+        // Every page but the first two keeps its place and loses its content.
+        for index in bytes.indices where index >= 8_192 { bytes[index] = 0xA5 }
+        try Data(bytes).write(to: URL(filePath: folder.state))
+        try #require(chmod(folder.state, 0o600) == 0)
+        do {
+            let journal = try SQLiteJournal(path: folder.state)
+            _ = try await journal.records()
+            Issue.record("damaged pages were read")
+        } catch {
+            guard case .damaged = error else {
+                Issue.record("\(error)")
+                return
+            }
+        }
+    }
+
+    @Test(arguments: [SQLiteJournal.Access.readWrite, .readOnly])
+    func aStateOfANewerVersionIsRefused(access: SQLiteJournal.Access) async throws {
+        let folder = try StoreFolder()
+        do {
+            let journal = try SQLiteJournal(path: folder.state)
+            try await journal.pool.write {
+                try $0.execute(sql: "INSERT INTO grdb_migrations (identifier) VALUES ('9 from the future')")
+            }
+        }
+        let error = caught { _ = try SQLiteJournal(path: folder.state, access: access) }
+        #expect(error == .newerSchema(found: "it has '9 from the future'"))
+        #expect(try #require(error).description.hasPrefix("the state was written by a newer Keyturn"))
+    }
+
+    @Test func aRecordThatCanNotBeReadIsDamagedAndNotRepeated() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let lease = try await claim(journal)
+        try await journal.pool.write { try $0.execute(sql: "UPDATE secrets SET state = '{\"CANARY\": 1}'") }
+        do {
+            _ = try await journal.record(of: lease.secret)
+            Issue.record("it was read")
+        } catch { #expect(error == .damaged("a record of type SecretRecord can't be read")) }
+    }
+
+    /// The database is held to the pages that it has, as a full disk would.
+    @Test func aFullDiskLosesNothing() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let lease = try await claim(journal)
+        var record = SecretRecord(name: lease.secret)
+        record.put(.sample(1, from: start))
+        try await journal.commit(JournalChange(record: record, nextDue: start), under: lease)
+        try await journal.pool.write { database in
+            let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
+            try database.execute(sql: "PRAGMA max_page_count = \(pages)")
+        }
+        var larger = record
+        larger.versions[0].sealed = Data(repeating: 7, count: 1 << 20)
+        do {
+            try await journal.commit(JournalChange(record: larger, nextDue: nil), under: lease)
+            Issue.record("it was written")
+        } catch {
+            guard case .full = error else {
+                Issue.record("\(error)")
+                return
+            }
+            #expect("\(error)".contains("free some space, nothing was lost"))
+        }
+        #expect(try await journal.record(of: lease.secret) == record)
+        #expect(try await journal.earliestDue() == start)
+        try await journal.pool.write { try $0.execute(sql: "PRAGMA max_page_count = 1000000") }
+        try await journal.commit(JournalChange(record: larger, nextDue: nil), under: lease)
+        #expect(try await journal.record(of: lease.secret) == larger)
+    }
+
+    @Test func errorsSayWhatToDo() throws {
+        let name = try SecretName("team/key")
+        let sentences: [(JournalError, String)] = [
+            (.locked("process 7"), "another process holds the state (process 7); wait for it or stop it"),
+            (.leaseLost(name), "another process took over team/key; nothing was changed here"),
+            (.damaged("x"), "the state is damaged (x); restore it from a backup"),
+            (.permission("x"), "no permission for the state (x); check owner and mode of its folder"),
+            (.failed("x"), "the state could not be read or written: x"),
+        ]
+        for (error, sentence) in sentences { #expect("\(error)" == sentence) }
+    }
+}

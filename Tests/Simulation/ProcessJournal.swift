@@ -1,0 +1,110 @@
+import Foundation
+import KeyturnCore
+import TestSupport
+
+/// The durable journal as one process reaches it: a write may be lost with the process, or be durable though the process
+/// never hears of it; the disk may be full; a process that was suspended finds that others went on.
+struct ProcessJournal: Journal {
+    let process: SimulatedProcess
+    let world: World
+
+    private static let dead = JournalError.failed("the process died")
+    private var base: MemoryJournal { world.journal }
+
+    private func enter() async throws(JournalError) {
+        do { try await process.thaw() } catch { throw Self.dead }
+    }
+
+    private func write(_ name: String, _ body: () async throws(JournalError) -> Void) async throws(JournalError) {
+        try await enter()
+        if world.diskFullUntil > world.clock.now { throw .full("no space left") }
+        guard world.chance(world.faults.crashAtWrite) else { return try await body() }
+        // Torn or lost before the sync, it is as if it had not been written: the log's checksums see to that.
+        if world.chance(0.5) { try await body() }
+        process.die("journal.\(name)")
+        throw Self.dead
+    }
+
+    func installation() async throws(JournalError) -> Installation { try await base.installation() }
+
+    func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? {
+        try await enter()
+        return try await base.record(of: secret)
+    }
+
+    func records() async throws(JournalError) -> [SecretRecord] {
+        try await enter()
+        return try await base.records()
+    }
+
+    func claim(_ secret: SecretName, owner: String, now: Date, until: Date) async throws(JournalError) -> Lease? {
+        try await enter()
+        let lease = try await base.claim(secret, owner: owner, now: now, until: until)
+        world.trace("p\(process.number) claims \(secret): \(lease.map { "token \($0.token)" } ?? "refused")")
+        return lease
+    }
+
+    func renew(_ lease: Lease, until: Date) async throws(JournalError) {
+        try await write("renew") { () throws(JournalError) in try await base.renew(lease, until: until) }
+    }
+
+    func release(_ lease: Lease) async throws(JournalError) {
+        try await enter()
+        try await base.release(lease)
+    }
+
+    func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
+        try await write("commit") { () throws(JournalError) in
+            try await base.commit(change, under: lease)
+            world.trace(
+                "p\(process.number) commits \(change.record.name): \(change.audit.map(\.kind).joined(separator: " "))")
+            world.checkSealed(change)
+            world.checkRecord(change.record)
+        }
+    }
+
+    func due(by date: Date, limit: Int) async throws(JournalError) -> [DueSecret] {
+        try await enter()
+        return try await base.due(by: date, limit: limit)
+    }
+
+    func earliestDue() async throws(JournalError) -> Date? {
+        try await enter()
+        return try await base.earliestDue()
+    }
+
+    func setPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {
+        try await enter()
+        try await base.setPaused(paused, of: secret, at: date, actor: actor)
+    }
+
+    func audit(_ event: AuditEvent) async throws(JournalError) {
+        try await write("audit") { () throws(JournalError) in try await base.audit(event) }
+    }
+
+    func auditEntries(of secret: SecretName?, after: Int64, limit: Int) async throws(JournalError) -> [AuditEntry] {
+        try await base.auditEntries(of: secret, after: after, limit: limit)
+    }
+
+    func enqueue(_ alerts: [QueuedAlert]) async throws(JournalError) {
+        try await write("enqueue") { () throws(JournalError) in try await base.enqueue(alerts) }
+    }
+
+    func dueAlerts(at now: Date, limit: Int) async throws(JournalError) -> [QueuedAlert] {
+        try await enter()
+        return try await base.dueAlerts(at: now, limit: limit)
+    }
+
+    func removeAlert(_ alert: QueuedAlert) async throws(JournalError) {
+        try await write("removeAlert") { () throws(JournalError) in try await base.removeAlert(alert) }
+    }
+
+    func postponeAlert(_ alert: QueuedAlert, until: Date) async throws(JournalError) {
+        try await write("postponeAlert") { () throws(JournalError) in try await base.postponeAlert(alert, until: until)
+        }
+    }
+
+    func orphans() async throws(JournalError) -> [OrphanRecord] { try await base.orphans() }
+
+    func putOrphan(_ orphan: OrphanRecord) async throws(JournalError) { try await base.putOrphan(orphan) }
+}

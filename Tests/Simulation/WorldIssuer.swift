@@ -1,0 +1,136 @@
+import Foundation
+import KeyturnCore
+import TestSupport
+
+/// An issuer of one kind in the world, as one process reaches it.
+struct WorldIssuer: DisablesKeys, ReportsLastUse {
+    let traits: IssuerTraits
+    private let world: World
+    private let call: SimulatedCall
+
+    /// How long a key that was asked for may take to come into being, in seconds.
+    static let listingPatience = 15.0
+
+    init(_ kind: IssuerKind, process: SimulatedProcess, world: World) {
+        traits = IssuerTraits(
+            kind: kind, keyLimit: kind == .slots ? 2 : nil, enforcesExpiry: kind != .slots, checks: true,
+            disables: true,
+            reportsLastUse: true)
+        self.world = world
+        call = SimulatedCall(process: process, world: world, system: "issuer-\(kind.rawValue)")
+    }
+
+    func prepare(_ request: IssueRequest) async throws(SystemError) -> IssuePreparation {
+        let world = world
+        let kind = traits.kind
+        return try await call.run("prepare", nil) { () throws(SystemError) in
+            switch kind {
+            case .chosen:
+                let text = world.keys.freshText()
+                return IssuePreparation(chosen: KeyMaterial(value: SecretValue(utf8: text)))
+            case .slots:
+                let held = world.journal.durable(request.lineage.secret)?.current?.keyID
+                let slots = ["a", "b"].map { "\(request.lineage.secret)/\($0)" }
+                return IssuePreparation(notes: ["slot": slots.first { $0 != held } ?? slots[0]])
+            case .listable, .unlistable: return IssuePreparation()
+            }
+        }
+    }
+
+    func issue(_ request: IssueRequest, prepared: IssuePreparation) async throws(SystemError) -> IssuedKey {
+        let world = world
+        let kind = traits.kind
+        let lineage = request.lineage
+        return try await call.run("issue", lineage.secret, mayBeLate: kind == .listable || kind == .unlistable) {
+            world.checkIntent(lineage.secret, .issue, version: lineage.version, nonce: lineage.nonce)
+        } _: {
+            () throws(SystemError) in
+            let text = prepared.chosen?.value.exposedText() ?? world.keys.freshText()
+            let id = prepared.notes["slot"] ?? (kind == .chosen ? "chosen-\(lineage.nonce)" : world.keys.freshID())
+            if kind == .slots, let old = world.keys[id] { world.checkRetiring(old.text, of: lineage.secret) }
+            let now = world.clock.now
+            let expiresAt = kind == .slots ? nil : request.lifetime.map { now + Double($0) }
+            world.keys.put(
+                KeyStore.Key(
+                    id: id, text: text, lineage: lineage, createdAt: now, expiresAt: expiresAt,
+                    settledAt: world.chance(0.2) ? now + world.between(0, 20) : now))
+            return IssuedKey(
+                material: KeyMaterial(value: SecretValue(utf8: text)), keyID: id, issuedAt: world.clock.date,
+                expiresAt: expiresAt.map(Date.init(timeIntervalSince1970:))
+                    ?? request.lifetime.map { world.clock.date.addingTimeInterval(Double($0)) })
+        }
+    }
+
+    func resolve(_ request: IssueRequest, prepared: IssuePreparation) async throws(SystemError) -> IssueResolution {
+        let world = world
+        let kind = traits.kind
+        let process = call.process
+        return try await call.run("resolve", request.lineage.secret) { () throws(SystemError) in
+            switch kind {
+            case .chosen, .slots: return .neverMade
+            case .unlistable:
+                world.counts.possibleOrphans += 1
+                // The latest moment at which it may have been made, and a life from then on.
+                return .unknowable(
+                    diesAt: request.lifetime.map {
+                        request.intendedAt.addingTimeInterval(Double($0) + Self.listingPatience)
+                    })
+            case .listable:
+                let found = world.keys.all.filter { $0.lineage == request.lineage }.map(\.id)
+                guard found.isEmpty else { return .orphaned(keyIDs: found) }
+                let waited = process.now().timeIntervalSince(request.intendedAt)
+                return waited < Self.listingPatience
+                    ? .undecided(retryAfter: Self.listingPatience - waited) : .neverMade
+            }
+        }
+    }
+
+    func check(_ key: KeyHandle) async throws(SystemError) -> KeyCheck {
+        let world = world
+        return try await call.run("check", key.secret) { () throws(SystemError) in
+            guard let text = key.material?.value.exposedText() else { return .cannotTell }
+            guard let found = world.keys.key(text: text) else { return .refused("unknown key") }
+            let isNew = world.secrets[key.secret]?.everServed.contains(text) != true
+            if isNew, world.chance(world.faults.keyRefused) { return .refused("rejected") }
+            if world.clock.now < found.settledAt { return .notYet("not known everywhere yet") }
+            return world.accepts(text) ? .works : .refused("disabled or expired")
+        }
+    }
+
+    func revoke(_ key: KeyHandle) async throws(SystemError) {
+        let world = world
+        let kind = traits.kind
+        try await call.run("revoke", key.secret) { () throws(SystemError) in
+            guard let id = key.keyID, let found = world.keys[id] else { return }
+            // A slot that holds another key by now is not the one that is meant.
+            if kind == .slots, let text = key.material?.value.exposedText(), text != found.text { return }
+            world.checkRetiring(found.text, of: key.secret)
+            world.keys.remove(id)
+            world.counts.retired += 1
+        }
+    }
+
+    func disable(_ key: KeyHandle) async throws(SystemError) {
+        let world = world
+        try await call.run("disable", key.secret) { () throws(SystemError) in
+            guard let id = key.keyID, let found = world.keys[id] else { throw SystemError(.notFound, "no such key") }
+            world.checkRetiring(found.text, of: key.secret)
+            world.keys.setEnabled(id, false)
+        }
+    }
+
+    func enable(_ key: KeyHandle) async throws(SystemError) {
+        let world = world
+        try await call.run("enable", key.secret) { () throws(SystemError) in
+            guard let id = key.keyID, world.keys[id] != nil else { throw SystemError(.notFound, "no such key") }
+            world.keys.setEnabled(id, true)
+        }
+    }
+
+    func lastUse(of key: KeyHandle) async throws(SystemError) -> Date? {
+        let world = world
+        return try await call.run("lastUse", key.secret) { () throws(SystemError) in
+            key.keyID.flatMap { world.keys[$0]?.lastUse }.map(Date.init(timeIntervalSince1970:))
+        }
+    }
+}

@@ -1,0 +1,354 @@
+import Foundation
+package import KeyturnCore
+import Testing
+
+/// What every ``Journal`` promises; each check gets an empty one.
+package enum JournalContract {
+    package static let checks: [ContractCheck<any Journal>] = leases + changes + schedules + trails + queues
+
+    private static let start = Date(timeIntervalSince1970: 1_800_000_000)
+    private static let later = start.addingTimeInterval(60)
+
+    private static func name(_ text: String = "team/key") throws -> SecretName { try SecretName(text) }
+
+    private static func claimed(
+        _ journal: any Journal, _ secret: String = "team/key", owner: String = "a", now: Date = start
+    ) async throws -> Lease {
+        try #require(
+            try await journal.claim(try name(secret), owner: owner, now: now, until: now.addingTimeInterval(60)))
+    }
+
+    private static func write(
+        _ record: SecretRecord, due: Date?, to journal: any Journal, audit: [AuditEvent] = []
+    ) async throws {
+        let lease = try await claimed(journal, record.name.text)
+        try await journal.commit(JournalChange(record: record, nextDue: due, audit: audit), under: lease)
+        try await journal.release(lease)
+    }
+
+    // MARK: Leases
+
+    private static let leases: [ContractCheck<any Journal>] = [
+        ContractCheck("a lease keeps others away until it ends") { journal in
+            let first = try await claimed(journal)
+            #expect(try await journal.claim(try name(), owner: "b", now: start, until: later) == nil)
+            let justBefore = later.addingTimeInterval(-0.001)
+            #expect(try await journal.claim(try name(), owner: "b", now: justBefore, until: later) == nil)
+            let second = try await claimed(journal, owner: "b", now: later)
+            #expect(second.token > first.token)
+        },
+        ContractCheck("its owner may claim again, and only the newest lease counts") { journal in
+            let old = try await claimed(journal)
+            let new = try await claimed(journal)
+            #expect(new.token > old.token)
+            let change = JournalChange(record: SecretRecord(name: try name()), nextDue: nil)
+            await #expect(throws: JournalError.leaseLost(try name())) { try await journal.commit(change, under: old) }
+            await #expect(throws: JournalError.leaseLost(try name())) { try await journal.renew(old, until: later) }
+            try await journal.commit(change, under: new)
+        },
+        ContractCheck("a process that slept past its lease changes nothing") { journal in
+            var record = SecretRecord(name: try name())
+            try await write(record, due: later, to: journal)
+            let lost = try await claimed(journal)
+            _ = try await claimed(journal, owner: "b", now: later)
+            let entries = try await journal.auditEntries(of: nil, after: 0, limit: 100)
+            record.abandonedInARow = 7
+            record.versions = [.sample(from: start)]
+            let change = JournalChange(
+                record: record, nextDue: start, audit: [event("step.intended")],
+                alerts: [alert("late", sink: "ops")], orphans: [try orphan("late")])
+            await #expect(throws: JournalError.leaseLost(try name())) { try await journal.commit(change, under: lost) }
+            #expect(try await journal.record(of: try name())?.abandonedInARow == 0)
+            #expect(try await journal.record(of: try name())?.versions.isEmpty == true)
+            #expect(try await journal.earliestDue() == later)
+            #expect(try await journal.auditEntries(of: nil, after: 0, limit: 100) == entries)
+            #expect(try await journal.dueAlerts(at: .distantFuture, limit: 9).isEmpty)
+            #expect(try await journal.orphans().isEmpty)
+        },
+        ContractCheck("a lease can be prolonged") { journal in
+            let lease = try await claimed(journal)
+            try await journal.renew(lease, until: later.addingTimeInterval(60))
+            #expect(try await journal.claim(try name(), owner: "b", now: later, until: .distantFuture) == nil)
+        },
+        ContractCheck("a lease that is given back is free at once and of no use any more") { journal in
+            let lease = try await claimed(journal)
+            try await journal.release(lease)
+            let change = JournalChange(record: SecretRecord(name: try name()), nextDue: nil)
+            await #expect(throws: JournalError.leaseLost(try name())) { try await journal.commit(change, under: lease) }
+            let next = try await claimed(journal, owner: "b")
+            #expect(next.token > lease.token)
+            // Giving back what was lost frees nobody else's.
+            try await journal.release(lease)
+            #expect(try await journal.claim(try name(), owner: "c", now: start, until: later) == nil)
+        },
+        ContractCheck("leases of different secrets do not meet") { journal in
+            _ = try await claimed(journal, "team/a")
+            let other = try await claimed(journal, "team/b", owner: "b")
+            try await journal.commit(
+                JournalChange(record: SecretRecord(name: try name("team/b")), nextDue: nil), under: other)
+        },
+        ContractCheck("of many that claim at once one wins") { journal in
+            let winners = try await withThrowingTaskGroup(of: Lease?.self) { group in
+                for number in 0..<32 {
+                    group.addTask {
+                        try await journal.claim(try name(), owner: "owner \(number)", now: start, until: later)
+                    }
+                }
+                return try await group.reduce(into: [Lease]()) { leases, lease in if let lease { leases.append(lease) }
+                }
+            }
+            #expect(winners.count == 1)
+        },
+        ContractCheck("a claim makes a secret known, and nothing else does") { journal in
+            #expect(try await journal.record(of: try name()) == nil)
+            #expect(try await journal.records().isEmpty)
+            _ = try await claimed(journal)
+            #expect(try await journal.record(of: try name()) == SecretRecord(name: try name()))
+        },
+    ]
+
+    // MARK: Changes
+
+    private static let changes: [ContractCheck<any Journal>] = [
+        ContractCheck("what is committed is read back whole") { journal in
+            let record = try everything()
+            try await write(record, due: nil, to: journal)
+            let back = try #require(await journal.record(of: record.name))
+            #expect(back == record)
+            #expect(try await journal.records() == [record])
+        },
+        ContractCheck("versions change, join and keep their order") { journal in
+            var record = SecretRecord(name: try name())
+            record.versions = [.sample(1, from: start)]
+            record.versions[0].sealed = Data([1, 2, 3])
+            try await write(record, due: nil, to: journal)
+            record.versions[0].stage = .retired
+            record.versions[0].sealed = nil
+            record.put(.sample(10, .pending, from: later))
+            record.put(.sample(2, from: start))
+            try await write(record, due: nil, to: journal)
+            let back = try #require(await journal.record(of: record.name))
+            #expect(back.versions.map(\.number) == [1, 2, 10])
+            #expect(back.versions.map(\.stage) == [.retired, .current, .pending])
+            #expect(back.versions.map(\.sealed) == [nil, nil, nil])
+        },
+        ContractCheck("records come by name") { journal in
+            for secret in ["team/b", "a", "team/a", "z"] {
+                try await write(SecretRecord(name: try name(secret)), due: nil, to: journal)
+            }
+            #expect(try await journal.records().map(\.name.text) == ["a", "team/a", "team/b", "z"])
+        },
+        ContractCheck("a commit leaves a pause as it is") { journal in
+            let lease = try await claimed(journal)
+            var stale = try #require(await journal.record(of: try name()))
+            try await journal.setPaused(true, of: try name(), at: start, actor: "ann")
+            try await journal.commit(JournalChange(record: stale, nextDue: nil), under: lease)
+            #expect(try await journal.record(of: try name())?.pausedSince == start)
+            try await journal.setPaused(false, of: try name(), at: later, actor: "ann")
+            stale.pausedSince = start
+            try await journal.commit(JournalChange(record: stale, nextDue: nil), under: lease)
+            #expect(try await journal.record(of: try name())?.pausedSince == nil)
+        },
+        ContractCheck("a pause needs no lease, keeps its beginning, and is looked at and audited") { journal in
+            _ = try await claimed(journal)
+            try await journal.setPaused(true, of: try name(), at: start, actor: "ann")
+            try await journal.setPaused(true, of: try name(), at: later, actor: "bob")
+            #expect(try await journal.record(of: try name())?.pausedSince == start)
+            #expect(try await journal.due(by: later, limit: 9) == [DueSecret(secret: try name(), at: later)])
+            try await journal.setPaused(false, of: try name(), at: later, actor: "bob")
+            #expect(try await journal.record(of: try name())?.pausedSince == nil)
+            try await journal.setPaused(true, of: try name("team/new"), at: start, actor: "ann")
+            #expect(try await journal.record(of: try name("team/new"))?.pausedSince == start)
+            let entries = try await journal.auditEntries(of: nil, after: 0, limit: 9)
+            #expect(
+                entries.map(\.event.kind) == ["secret.paused", "secret.paused", "secret.resumed", "secret.paused"])
+            #expect(entries.map(\.event.actor) == ["ann", "bob", "bob", "ann"])
+        },
+        ContractCheck("the installation stays the same") { journal in
+            let first = try await journal.installation()
+            #expect(UUID(uuidString: first.instance) != nil)
+            #expect(first.generation >= 1)
+            #expect(try await journal.installation() == first)
+        },
+    ]
+
+    // MARK: What is due
+
+    private static let schedules: [ContractCheck<any Journal>] = [
+        ContractCheck("what is due comes earliest first, then by name, up to the limit") { journal in
+            for (secret, offset) in [("c", 30.0), ("b", 10), ("a", 10), ("d", 60.001), ("e", 20)] {
+                try await write(
+                    SecretRecord(name: try name(secret)), due: start.addingTimeInterval(offset), to: journal)
+            }
+            try await write(SecretRecord(name: try name("never")), due: nil, to: journal)
+            let due = try await journal.due(by: later, limit: 100)
+            #expect(due.map(\.secret.text) == ["a", "b", "e", "c"])
+            #expect(due.map(\.at) == [10, 10, 20, 30].map { start.addingTimeInterval($0) })
+            #expect(try await journal.due(by: later, limit: 2).map(\.secret.text) == ["a", "b"])
+            #expect(try await journal.due(by: start.addingTimeInterval(10), limit: 9).map(\.secret.text) == ["a", "b"])
+            #expect(try await journal.due(by: start.addingTimeInterval(9.999), limit: 9).isEmpty)
+            #expect(try await journal.earliestDue() == start.addingTimeInterval(10))
+        },
+        ContractCheck("a commit moves the time or takes it away") { journal in
+            #expect(try await journal.earliestDue() == nil)
+            try await write(SecretRecord(name: try name()), due: start, to: journal)
+            try await write(SecretRecord(name: try name()), due: later, to: journal)
+            #expect(try await journal.due(by: .distantFuture, limit: 9) == [DueSecret(secret: try name(), at: later)])
+            try await write(SecretRecord(name: try name()), due: nil, to: journal)
+            #expect(try await journal.due(by: .distantFuture, limit: 9).isEmpty)
+            #expect(try await journal.earliestDue() == nil)
+        },
+    ]
+
+    // MARK: The audit trail
+
+    private static let trails: [ContractCheck<any Journal>] = [
+        ContractCheck("entries form one whole chain over all secrets") { journal in
+            try await journal.audit(event("started", secret: nil))
+            for round in 1...3 {
+                for secret in ["team/a", "team/b"] {
+                    try await write(
+                        SecretRecord(name: try name(secret)), due: nil, to: journal,
+                        audit: [
+                            event("step.intended", secret: secret, version: round),
+                            event("step.succeeded", secret: secret),
+                        ])
+                }
+            }
+            try await journal.setPaused(true, of: try name("team/a"), at: start, actor: "ann")
+            let entries = try await journal.auditEntries(of: nil, after: 0, limit: 100)
+            #expect(entries.map(\.sequence) == Array(1...14))
+            #expect(entries.first?.previousHash == AuditChain.start)
+            #expect(AuditChain.firstBreak(in: entries) == nil)
+            #expect(entries[1].event == event("step.intended", secret: "team/a", version: 1))
+        },
+        ContractCheck("entries come in pages and by secret") { journal in
+            for number in 1...10 {
+                try await journal.audit(event("e\(number)", secret: number.isMultiple(of: 2) ? "team/a" : "team/b"))
+            }
+            let page = try await journal.auditEntries(of: nil, after: 3, limit: 4)
+            #expect(page.map(\.event.kind) == ["e4", "e5", "e6", "e7"])
+            let own = try await journal.auditEntries(of: try name("team/a"), after: 2, limit: 2)
+            #expect(own.map(\.event.kind) == ["e4", "e6"])
+            #expect(try await journal.auditEntries(of: try name("team/none"), after: 0, limit: 9).isEmpty)
+            #expect(try await journal.auditEntries(of: nil, after: 10, limit: 9).isEmpty)
+        },
+        ContractCheck("entries of many tasks at once leave no gap") { journal in
+            await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<40 { group.addTask { try await journal.audit(event("e\(number)")) } }
+            }
+            let entries = try await journal.auditEntries(of: nil, after: 0, limit: 100)
+            #expect(entries.count == 40)
+            #expect(AuditChain.firstBreak(in: entries) == nil)
+        },
+    ]
+
+    // MARK: Alerts and orphans
+
+    private static let queues: [ContractCheck<any Journal>] = [
+        ContractCheck("alerts wait once for each sink, oldest first") { journal in
+            try await journal.enqueue([alert("2", sink: "ops"), alert("1", sink: "ops")])
+            try await journal.enqueue([alert("2", sink: "ops"), alert("2", sink: "dev")])
+            let due = try await journal.dueAlerts(at: start, limit: 9)
+            #expect(due.map { "\($0.event.id) \($0.sink)" } == ["2 ops", "1 ops", "2 dev"])
+            #expect(due.first == alert("2", sink: "ops"))
+            #expect(try await journal.dueAlerts(at: start, limit: 1).count == 1)
+            #expect(try await journal.dueAlerts(at: start.addingTimeInterval(-1), limit: 9).isEmpty)
+        },
+        ContractCheck("an alert is put off and counted, or removed") { journal in
+            try await journal.enqueue([alert("1", sink: "ops"), alert("1", sink: "dev")])
+            try await journal.postponeAlert(alert("1", sink: "ops"), until: later)
+            #expect(try await journal.dueAlerts(at: start, limit: 9).map(\.sink) == ["dev"])
+            let again = try #require(await journal.dueAlerts(at: later, limit: 9).first { $0.sink == "ops" })
+            #expect(again.attempts == 1 && again.nextAttempt == later)
+            try await journal.postponeAlert(again, until: later)
+            #expect(try await journal.dueAlerts(at: later, limit: 9).map(\.attempts).sorted() == [0, 2])
+            try await journal.removeAlert(again)
+            #expect(try await journal.dueAlerts(at: later, limit: 9).map(\.sink) == ["dev"])
+            // Gone already: no error.
+            try await journal.removeAlert(again)
+        },
+        ContractCheck("alerts and orphans come with the change that they are about") { journal in
+            let lease = try await claimed(journal)
+            try await journal.commit(
+                JournalChange(
+                    record: SecretRecord(name: try name()), nextDue: nil, audit: [event("a"), event("b")],
+                    alerts: [alert("1", sink: "ops")], orphans: [try orphan("o")]), under: lease)
+            #expect(try await journal.dueAlerts(at: start, limit: 9) == [alert("1", sink: "ops")])
+            #expect(try await journal.orphans() == [try orphan("o")])
+            #expect(try await journal.auditEntries(of: nil, after: 0, limit: 9).map(\.event.kind) == ["a", "b"])
+        },
+        ContractCheck("an orphan replaces the one with its id") { journal in
+            try await journal.putOrphan(try orphan("b"))
+            try await journal.putOrphan(try orphan("a"))
+            var closed = try orphan("b")
+            closed.state = .closed
+            try await journal.putOrphan(closed)
+            #expect(try await journal.orphans() == [try orphan("a"), closed])
+        },
+    ]
+
+    // MARK: Samples
+
+    private static func event(_ kind: String, secret: String? = "team/key", version: Int? = nil) -> AuditEvent {
+        AuditEvent(
+            at: start, kind: kind, secret: secret.flatMap { try? SecretName($0) }, version: version, step: "issue",
+            detail: ["keyId": "k", "quote": "\"'"])
+    }
+
+    private static func alert(_ id: String, sink: String) -> QueuedAlert {
+        QueuedAlert(
+            event: AlertEvent(
+                id: id, kind: .recovered, severity: .info, secret: try? SecretName("team/key"), owner: "ann",
+                version: 2, step: "promote:vault", reason: "retry", summary: "It works again.", advice: "",
+                occurredAt: start, resolves: .rotationFailed), sink: sink, nextAttempt: start)
+    }
+
+    private static func orphan(_ id: String) throws -> OrphanRecord {
+        OrphanRecord(
+            id: id, secret: try SecretName("team/key"), version: 2, issuer: "aws", keyID: "AK",
+            issueParameters: ["user": .string("u")], state: .possible, since: start, until: later, detail: "lost")
+    }
+
+    /// A record in which nothing is left out.
+    private static func everything() throws -> SecretRecord {
+        let failure = StepFailure(step: "issue", code: .timedOut, message: "no answer", advice: "wait", at: start)
+        var version = VersionRecord(
+            number: 1, stage: .disabled, keyID: "AK", issuedAt: start.addingTimeInterval(0.5), expiresAt: later,
+            sealed: Data([0, 255]), issuer: "aws",
+            issueParameters: ["user": .string("u"), "n": .list([.integer(1), .null])],
+            backends: [
+                .init(
+                    target: BackendTarget(backend: "v", path: "p", parameters: ["mode": .string("0600")]),
+                    template: "{{value}}", required: false, receipt: ["v": "1"], pruned: true)
+            ], tainted: true, adopted: true)
+        version.promotedAt = start
+        version.retireAt = later
+        version.disabledAt = later
+        version.endedAt = later
+        version.retirement = .init()
+        version.retirement?.revoked = true
+        version.retirement?.attempt = 3
+        version.retirement?.lastError = failure
+        version.retirement?.nextAttempt = later
+        var rotation = RotationRecord(
+            version: 2, machine: RotationMachine(backends: [("v", true), ("w", false)]), startedAt: start,
+            reason: "schedule", compromised: true, issueDigest: "d", reissues: 2)
+        rotation.issueIntent = .init(
+            nonce: "n", issuer: "aws", intendedAt: start, notes: ["existing": "AK"], sealedChosen: Data([1]),
+            parameters: ["user": .string("u")], lifetime: 90, knownKeyIDs: ["AK"])
+        rotation.attempt = 4
+        rotation.lastError = failure
+        rotation.nextAttempt = later
+        rotation.bestEffortFailures = ["w": 2]
+        var record = SecretRecord(name: try name())
+        record.versions = [version]
+        record.rotation = rotation
+        record.quarantine = .init(since: start, reason: "refused")
+        record.schedule = .init(digest: "s", since: start, replacedAnother: true)
+        record.firing = ["rotation.failed": start]
+        record.abandonedInARow = 5
+        record.request = .init(at: start, compromised: true)
+        return record
+    }
+}
