@@ -39,6 +39,9 @@ package struct BackendTarget: Sendable, Hashable, Codable {
         self.path = path
         self.parameters = parameters
     }
+
+    /// Whether both are one place, whatever their parameters say.
+    package func isSamePlace(as other: BackendTarget) -> Bool { backend == other.backend && path == other.path }
 }
 
 /// Facts a backend hands out after a step and gets back in later ones, such as its own number for a version. No secrets.

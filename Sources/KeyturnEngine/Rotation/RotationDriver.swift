@@ -149,17 +149,21 @@ struct RotationDriver {
         return nil
     }
 
-    /// Lets backends that joined or left the policy join or leave the rotation.
+    /// Lets backends that joined or left the policy join or leave the rotation, and takes over what was mended at those
+    /// that do not have the new value yet.
     private func followPolicy(_ session: inout SecretSession) async throws(JournalError) {
         guard let policy, let rotation = session.record.rotation else { return }
         var machine = rotation.machine
         machine.follow(backends: policy.rotationBackends)
-        guard machine != rotation.machine else { return }
+        let stored = session.record.version(rotation.version)?.backends ?? []
+        let mended = policy.mended(stored, machine)
+        guard machine != rotation.machine || mended != stored else { return }
         let followed = machine
         try await session.commit { record, outbox in
             record.rotation?.machine = followed
             if var version = record.version(rotation.version) {
-                version.backends = policy.storedBackends(keeping: version.backends)
+                version.backends =
+                    followed == rotation.machine ? mended : policy.storedBackends(keeping: mended)
                 record.put(version)
             }
             outbox.audit.append(
@@ -173,6 +177,29 @@ struct RotationDriver {
 
 extension Policy {
     var rotationBackends: [(name: String, required: Bool)] { backends.map { ($0.name, $0.required) } }
+
+    /// Backends of a version in rotation with their parameters as the policy has them now, such as the reload command of
+    /// a file, where the place is the same and the value is still to be promoted. A value that may be there already keeps
+    /// its form, by which it is known again.
+    func mended(
+        _ stored: [VersionRecord.StoredBackend], _ machine: RotationMachine
+    ) -> [VersionRecord.StoredBackend] {
+        guard machine.phase != .abandoning else { return stored }
+        return stored.map { known in
+            guard let entry = backends.first(where: { $0.target.isSamePlace(as: known.target) }),
+                let progress = machine.progress(of: entry.name)?.progress
+            else { return known }
+            let template: String?
+            switch progress {
+            case .waiting, .deferred: template = entry.template?.text
+            case .promoting: template = known.template
+            case .staged, .promoted, .failed, .unstaged: return known
+            }
+            return VersionRecord.StoredBackend(
+                target: entry.target, template: template, required: known.required, receipt: known.receipt,
+                pruned: known.pruned)
+        }
+    }
 
     /// The policy's backends as a version records them, with what is already known of those that it has.
     func storedBackends(keeping known: [VersionRecord.StoredBackend]) -> [VersionRecord.StoredBackend] {

@@ -82,8 +82,9 @@ struct VersionWriting {
         _ version: VersionRecord, to backend: VersionRecord.StoredBackend, replacing replaced: VersionRecord?,
         overwrite: Bool
     ) throws(SystemError) -> VersionWrite {
+        // The place is the same when its other parameters, such as a file's mode, were edited in between.
         let before = replaced.flatMap { old in
-            old.backends.first { $0.target == backend.target }.map { reference(old, at: $0) }
+            old.backends.first { $0.target.isSamePlace(as: backend.target) }.map { reference(old, at: $0) }
         }
         return VersionWrite(
             secret: secret, version: version.number, value: try rendered(version, for: backend),
