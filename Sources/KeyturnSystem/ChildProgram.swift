@@ -126,6 +126,3 @@ package struct ChildProgram: Sendable {
 
     private func absolute(_ program: String) -> String { program.hasPrefix("/") ? program : "\(folder)/\(program)" }
 }
-
-/// Standard input that a program may leave unread: it is judged by its status and its answer then.
-///
