@@ -232,7 +232,9 @@ def test_other_steps_fail(site, operation, name):
     site.run("rotate", "team/key", "--wait", "0", at=START + HOUR)
     for hours in range(2, 9):
         once(site, START + hours * HOUR, (0, 1))
-    stages = site.stages("team/key", at=START + 9 * HOUR)
+        stages = site.stages("team/key", at=START + hours * HOUR)
+        if stages == {1: "retired", 2: "current"}:
+            break
     assert stages == {1: "retired", 2: "current"}, stages
     must_end_well(site, START + 9 * HOUR)
     assert len(site.issuer.questions("create")) == 2
