@@ -66,7 +66,8 @@ package actor Engine {
         doorbell.ring()
     }
 
-    /// Takes over a key that was made elsewhere as the current version.
+    /// Takes over a key that was made elsewhere as the current version. The next look at the secret puts it into the
+    /// policy's backends.
     ///
     /// - Throws: ``AdoptError``; ``JournalError``.
     package func adopt(_ key: IssuedKey, as secret: SecretName, actor: String) async throws {
@@ -82,7 +83,7 @@ package actor Engine {
             var version = VersionRecord(
                 number: record.nextNumber, stage: .current, keyID: key.keyID, issuedAt: key.issuedAt,
                 expiresAt: key.expiresAt, sealed: sealed, issuer: policy.issuer, issueParameters: policy.issue,
-                backends: policy.storedBackends(keeping: []), adopted: true)
+                adopted: true)
             version.promotedAt = now
             record.put(version)
             record.schedule = SecretRecord.ScheduleMark(

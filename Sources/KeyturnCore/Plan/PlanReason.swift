@@ -7,6 +7,8 @@ package enum PlanReason: String, Sendable, Codable, CaseIterable {
     case renewBeforeExpiry = "renew-before-expiry"
     case requested
     case compromised
+    /// The policy names a place that does not have the current version yet.
+    case newBackend = "new-backend"
     /// A rotation is under way.
     case inFlight = "in-flight"
     /// A step failed and is tried again.

@@ -67,6 +67,26 @@ package enum Planner {
                 action: .none, at: nil, reason: .noPolicy,
                 sentence: "no policy names it any more; its key stays as it is")
         }
+        let wanted = wantedRotation(facts, record, timing, now)
+        if wanted.action != .none, !wanted.isBlocked, let at = wanted.at, at <= now { return wanted }
+        return distribution(facts, record, now) ?? wanted
+    }
+
+    /// The current version goes to places that the policy names and that do not have it: a backend that joined the policy,
+    /// or all of them when the key was made elsewhere.
+    private static func distribution(_ facts: SecretFacts, _ record: SecretRecord, _ now: Date) -> Judgement? {
+        guard let current = record.current, let places = facts.policy?.places(lacking: current), !places.isEmpty else {
+            return nil
+        }
+        let names = places.map { "'\($0.name)'" }.joined(separator: ", ")
+        return Judgement(
+            action: .retry, at: now, reason: .newBackend,
+            sentence: "version \(current.number) is not in \(names) yet and is put there")
+    }
+
+    private static func wantedRotation(
+        _ facts: SecretFacts, _ record: SecretRecord, _ timing: RotationTiming?, _ now: Date
+    ) -> Judgement {
         guard record.current != nil else {
             return gated(
                 Judgement(action: .issue, at: now, reason: .new, sentence: "there is no version yet"), facts, record,

@@ -47,6 +47,13 @@ package struct Policy: Sendable {
     }
 }
 
+extension Policy {
+    /// Backends at places that `version` was never written to.
+    package func places(lacking version: VersionRecord) -> [PolicyBackend] {
+        backends.filter { entry in !version.backends.contains { $0.target.isSamePlace(as: entry.target) } }
+    }
+}
+
 /// When a secret rotates.
 package struct RotationSchedule: Sendable, Hashable {
     package enum Recurrence: Sendable, Hashable {

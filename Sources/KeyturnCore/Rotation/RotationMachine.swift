@@ -80,6 +80,13 @@ package struct RotationMachine: Sendable, Codable, Equatable {
         self.backends = backends.map { BackendProgress(name: $0.name, required: $0.required) }
     }
 
+    /// Starts where a version that is current already is to be made current at further backends. There is no way back.
+    package init(distributingTo backends: [BackendProgress]) {
+        phase = .promoting
+        self.backends = backends
+        promoteWasIntended = true
+    }
+
     /// Takes over a state, for tests that visit every one.
     package init(phase: Phase, backends: [BackendProgress]) {
         self.phase = phase

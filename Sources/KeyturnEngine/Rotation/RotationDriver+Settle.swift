@@ -45,14 +45,17 @@ extension RotationDriver {
             old.retireAt = now.addingTimeInterval(grace)
             record.put(old)
         }
+        let wasCurrent = version.stage == .current
         version.stage = .current
-        version.promotedAt = now
+        version.promotedAt = version.promotedAt ?? now
         record.put(version)
         record.rotation = nil
         record.abandonedInARow = 0
-        outbox.fulfilled = record.request
+        if !wasCurrent { outbox.fulfilled = record.request }
         outbox.audit.append(
-            AuditEvent(at: now, kind: "version.promoted", secret: record.name, version: version.number))
+            AuditEvent(
+                at: now, kind: wasCurrent ? "version.distributed" : "version.promoted", secret: record.name,
+                version: version.number))
         desk().clear([.rotationFailed, .rotationOverdue, .keyExpired, .quarantined], in: &record, &outbox)
         core.logger.notice(
             "new version is current", metadata: ["secret": "\(record.name)", "version": "\(version.number)"])

@@ -43,6 +43,7 @@ struct RotationDriver {
     /// Starts a rotation. Nothing outside has happened yet.
     func begin(_ session: inout SecretSession, because reason: PlanReason) async throws(JournalError) {
         guard let policy else { return }
+        guard reason != .newBackend else { return try await beginDistribution(policy, &session) }
         let now = now
         try await session.commit { record, outbox in
             let compromised = record.request?.compromised ?? false
@@ -61,6 +62,31 @@ struct RotationDriver {
                     detail: ["reason": reason.rawValue, "policy": policy.origin.digest]))
         }
         core.logger.info("rotation started", metadata: ["secret": "\(secret)", "reason": "\(reason.rawValue)"])
+    }
+
+    /// Starts to put the current version into places that lack it. It is a rotation without its first half.
+    private func beginDistribution(_ policy: Policy, _ session: inout SecretSession) async throws(JournalError) {
+        let now = now
+        try await session.commit { record, outbox in
+            guard var current = record.current else { return }
+            let lacking = Set(policy.places(lacking: current).map(\.name))
+            let progress = policy.backends.map { entry in
+                RotationMachine.BackendProgress(
+                    name: entry.name, required: entry.required,
+                    progress: lacking.contains(entry.name) ? .deferred : .promoted)
+            }
+            current.backends.removeAll { lacking.contains($0.target.backend) }
+            current.backends += policy.backends.filter { lacking.contains($0.name) }.map(\.stored)
+            record.put(current)
+            record.rotation = RotationRecord(
+                version: current.number, machine: RotationMachine(distributingTo: progress), startedAt: now,
+                reason: PlanReason.newBackend.rawValue, compromised: false, issueDigest: policy.origin.issueDigest)
+            outbox.audit.append(
+                AuditEvent(
+                    at: now, kind: "distribution.started", secret: record.name, version: current.number,
+                    detail: ["backends": lacking.sorted().joined(separator: " "), "policy": policy.origin.digest]))
+        }
+        core.logger.info("the current version is put into new places", metadata: ["secret": "\(secret)"])
     }
 
     /// Takes steps until the rotation is over, a step fails or a stop is asked for.
@@ -204,10 +230,16 @@ extension Policy {
     /// The policy's backends as a version records them, with what is already known of those that it has.
     func storedBackends(keeping known: [VersionRecord.StoredBackend]) -> [VersionRecord.StoredBackend] {
         backends.map { entry in
-            let before = known.first { $0.target == entry.target && $0.template == entry.template?.text }
-            return VersionRecord.StoredBackend(
-                target: entry.target, template: entry.template?.text, required: entry.required,
-                receipt: before?.receipt ?? [:])
+            var stored = entry.stored
+            stored.receipt = known.first { $0.target == stored.target && $0.template == stored.template }?.receipt ?? [:]
+            return stored
         }
+    }
+}
+
+extension PolicyBackend {
+    /// How a version records that it goes here.
+    fileprivate var stored: VersionRecord.StoredBackend {
+        VersionRecord.StoredBackend(target: target, template: template?.text, required: required)
     }
 }
