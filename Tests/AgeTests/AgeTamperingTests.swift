@@ -67,10 +67,9 @@ import Testing
     @Test func everyFlippedBitHasItsReason() throws {
         let macLine = try #require(file[..<payload].dropLast().lastIndex(of: 0x0A)) + 1
         for index in file.indices {
-            for bit in 0..<8 {
+            for bit in Set([0, index % 8]) {
                 var changed = file
                 changed[index] ^= 1 << UInt8(bit)
-                let label: Comment = "byte \(index), bit \(bit)"
                 switch (index, refusal(changed)) {
                 case (..<22, .notAnAgeFile), (..<22, .unsupportedVersion), (..<22, .malformedHeader): break
                 case (22..<macLine, .malformedHeader), (22..<macLine, .noMatchingIdentity),
@@ -80,7 +79,7 @@ import Testing
                     (macLine..<payload, .truncated):
                     break
                 case (payload..., .corruptedPayload): break
-                case (_, let error): Issue.record("\(label): \(String(describing: error))")
+                case (_, let error): Issue.record("byte \(index), bit \(bit): \(String(describing: error))")
                 }
             }
         }
