@@ -85,7 +85,10 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
-        .target(name: "TestSupport", dependencies: ["KeyturnCore"], path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem"],
+            path: "Tests/TestSupport", swiftSettings: strict
+        ),
         .target(
             name: "Simulation", dependencies: ["KeyturnCore", "KeyturnEngine", "TestSupport", logging],
             path: "Tests/Simulation", swiftSettings: strict
@@ -120,6 +123,19 @@ let package = Package(
         ),
         .testTarget(
             name: "KeyturnSystemTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "TestSupport"],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnBackendsTests",
+            dependencies: ["KeyturnCore", "KeyturnBackends", "KeyturnSystem", "Age", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnIssuersTests", dependencies: ["KeyturnCore", "KeyturnIssuers", "TestSupport"],
+            exclude: ["Fixtures"], swiftSettings: strict
+        ),
+        .testTarget(
+            name: "KeyturnAlertsTests", dependencies: ["KeyturnCore", "KeyturnAlerts", "TestSupport"],
             swiftSettings: strict
         ),
         .testTarget(

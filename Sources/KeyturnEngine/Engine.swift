@@ -6,6 +6,8 @@ package import Logging
 package actor Engine {
     let core: EngineCore
     private(set) var workplace: Workplace
+    /// Grows with each reload.
+    private(set) var edition = 0
     private let doorbell = Doorbell()
 
     /// - Parameter owner: names this process in leases, such as host and process id.
@@ -24,6 +26,7 @@ package actor Engine {
     /// Puts other policies or systems in force. Rotations under way go on under them.
     package func reload(_ workplace: Workplace) async throws(JournalError) {
         self.workplace = workplace
+        edition += 1
         try await enroll()
         doorbell.ring()
     }
@@ -99,17 +102,29 @@ package actor Engine {
 
     /// Makes every policy's secret known, so that the index of due times holds it, and looks again at those whose policy
     /// changed or is gone.
-    func enroll() async throws(JournalError) {
+    ///
+    /// - Parameter only: looks at this secret alone.
+    func enroll(only: SecretName? = nil) async throws(JournalError) {
         let now = core.time.now()
-        let known = Dictionary(try await core.journal.records().map { ($0.name, $0) }) { first, _ in first }
+        let records: [SecretRecord]
+        if let only {
+            records = try await core.journal.record(of: only).map { [$0] } ?? []
+        } else {
+            records = try await core.journal.records()
+        }
+        let known = Dictionary(records.map { ($0.name, $0) }) { first, _ in first }
         let worker = SecretWorker(core: core, workplace: workplace)
-        for name in Set(workplace.policies.keys).union(known.keys).sorted() {
+        for name in only.map({ [$0] }) ?? Set(workplace.policies.keys).union(known.keys).sorted() {
             let policy = workplace.policies[name]
             let record = known[name] ?? SecretRecord(name: name)
-            guard record.schedule?.digest != policy?.origin.scheduleDigest || record.rotation != nil else { continue }
+            let lacksPlaces = record.current.map { policy?.places(lacking: $0).isEmpty == false } ?? false
+            guard
+                record.schedule?.digest != policy?.origin.scheduleDigest || record.rotation != nil || lacksPlaces
+            else { continue }
             let until = now.addingTimeInterval(core.settings.lease)
-            // Somebody who works on it now looks at it again by himself.
-            guard let lease = try await core.journal.claim(name, owner: core.owner, now: now, until: until) else {
+            // Under a name of its own, so that it takes no lease from a worker of this engine. Who works on it now looks at
+            // it again afterwards.
+            guard let lease = try await core.journal.claim(name, owner: core.visitor, now: now, until: until) else {
                 continue
             }
             var session = SecretSession(

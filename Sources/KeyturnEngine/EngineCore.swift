@@ -13,6 +13,8 @@ struct EngineCore: Sendable {
     let logger: Logger
     /// Names this process in leases.
     let owner: String
+    /// The same for short changes from outside the work on a secret.
+    var visitor: String { "\(owner)/visitor" }
     let installation: Installation
     let random: SharedRandomness
     /// Set once a stop is asked for: no new step begins.
@@ -71,7 +73,7 @@ extension EngineCore {
     ) async throws(JournalError) {
         let now = time.now()
         let until = now.addingTimeInterval(settings.lease)
-        guard let lease = try await journal.claim(secret, owner: owner, now: now, until: until) else {
+        guard let lease = try await journal.claim(secret, owner: visitor, now: now, until: until) else {
             throw .leaseLost(secret)
         }
         let record = try await journal.record(of: secret) ?? SecretRecord(name: secret)

@@ -39,6 +39,48 @@ import Testing
         #expect(try AgeFile.decrypt(file, with: [identity]) == Array("from a passphrase\n".utf8))
     }
 
+    @Test func theStockCommandOpensOursWithAPassphrase() throws {
+        let folder = try TemporaryFolder()
+        let recipient = ScryptRecipient(passphrase: "correct horse battery".utf8, workFactor: 12)
+        for armor in [false, true] {
+            let file = try AgeFile.encrypt(Array("from us".utf8), to: [recipient], armor: armor)
+            try Data(file).write(to: folder.url("file.age"))
+            try typing("correct horse battery", ["age", "-d", "-o", folder.path("out"), folder.path("file.age")])
+            #expect(try Data(contentsOf: folder.url("out")) == Data("from us".utf8))
+        }
+    }
+
+    @Test func weOpenWhatTheyEncryptedWithAPassphraseJustNow() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("from them", to: "plain.txt")
+        try typing(
+            "correct horse battery", ["age", "-p", "-a", "-o", folder.path("file.age"), folder.path("plain.txt")])
+        let file = Array(try Data(contentsOf: folder.url("file.age")))
+        let identity = ScryptIdentity(passphrase: "correct horse battery".utf8)
+        #expect(try AgeFile.decrypt(file, with: [identity]) == Array("from them".utf8))
+    }
+
+    @Test(arguments: [0, 1, 65_536, 131_072]) func sizesAtTheEdgesOfChunksGoBothWays(size: Int) throws {
+        let folder = try TemporaryFolder()
+        let identity = X25519Identity()
+        try folder.write(IdentityFile.content(identity, created: "2026-01-01T00:00:00Z"), to: "identity.txt")
+        let plaintext = [UInt8](repeating: 42, count: size)
+        try Data(try AgeFile.encrypt(plaintext, to: [identity.recipient])).write(to: folder.url("ours.age"))
+        #expect(Array(try run("age", ["-d", "-i", folder.path("identity.txt"), folder.path("ours.age")])) == plaintext)
+        try Data(plaintext).write(to: folder.url("plain"))
+        let flags = ["-e", "-r", identity.recipient.text, "-o", folder.path("theirs.age")]
+        _ = try run("age", flags + [folder.path("plain")])
+        let theirs = Array(try Data(contentsOf: folder.url("theirs.age")))
+        #expect(try AgeFile.decrypt(theirs, with: [identity]) == plaintext)
+    }
+
+    /// Runs a command on a terminal of its own and types a passphrase whenever it asks for one.
+    private func typing(_ passphrase: String, _ command: [String]) throws {
+        let script = try #require(
+            Bundle.module.url(forResource: "age_passphrase", withExtension: "py", subdirectory: "Fixtures"))
+        _ = try run("python3", [script.path(percentEncoded: false), passphrase] + command)
+    }
+
     private func run(_ program: String, _ arguments: [String]) throws -> Data {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")

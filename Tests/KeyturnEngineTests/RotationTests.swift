@@ -231,6 +231,67 @@ import Testing
         #expect(try await harness.record().versions.first?.tainted == true)
     }
 
+    @Test func aBackendThatJoinsGetsTheCurrentVersion() async throws {
+        let harness = try EngineHarness(policies: [EngineHarness.policy(staged: false)])
+        try await harness.pass()
+        let promotedAt = try await harness.record().current?.promotedAt
+        var joined = harness
+        joined.policies = [try EngineHarness.policy(staged: true, digest: "joined")]
+        try await joined.pass()
+        let record = try await joined.record()
+        #expect(record.current?.number == 1)
+        #expect(record.current?.promotedAt == promotedAt)
+        #expect(record.rotation == nil)
+        #expect(harness.issuer.keys.count == 1)
+        #expect(harness.staged.consumed(EngineHarness.secret) == harness.direct.consumed(EngineHarness.secret))
+    }
+
+    @Test func anAdoptedKeyGoesToEveryBackendAndIsNotRotated() async throws {
+        let harness = try EngineHarness()
+        let engine = try await harness.engine()
+        let key = IssuedKey(
+            material: KeyMaterial(value: SecretValue(utf8: "from-the-console")), keyID: "console",
+            issuedAt: harness.time.now(), expiresAt: harness.time.now().addingTimeInterval(40 * 86_400))
+        try await engine.adopt(key, as: try harness.name, actor: "someone")
+        try await harness.pass()
+        #expect(harness.staged.consumed(EngineHarness.secret) == "from-the-console")
+        #expect(harness.direct.consumed(EngineHarness.secret) == "from-the-console")
+        #expect(harness.issuer.keys.isEmpty)
+        #expect(try await harness.record().current?.number == 1)
+    }
+
+    @Test func aRequestWhileARotationIsUnderWayIsFulfilledByIt() async throws {
+        let harness = try EngineHarness()
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(31 * 86_400))
+        harness.direct.fail("promote", with: [SystemError(.unavailable, "down")])
+        try await harness.pass()
+        #expect(try await harness.record().rotation?.version == 2)
+        let engine = try await harness.engine()
+        try await engine.request(try harness.name, compromised: true, actor: "someone")
+        harness.time.set(harness.time.now().addingTimeInterval(3600))
+        try await harness.pass()
+        let record = try await harness.record()
+        #expect(record.current?.number == 2)
+        #expect(record.request == nil)
+        // The compromised one got no grace.
+        #expect(record.version(1)?.stage == .retired)
+        #expect(harness.issuer.keys.count == 1)
+    }
+
+    @Test func lostAnswersOfAnUnlistableIssuerEndWithAPerson() async throws {
+        let harness = try EngineHarness(kind: .unlistable)
+        let lost = SystemError(.timedOut, "no answer", mayHaveTakenEffect: true)
+        harness.issuer.fail("issue", with: Array(repeating: lost, count: 10))
+        for _ in 0..<20 {
+            try await harness.pass()
+            harness.time.set(harness.time.now().addingTimeInterval(1800))
+        }
+        #expect(try await harness.record().quarantine != nil)
+        #expect(harness.issuer.keys.count == 3)
+        #expect(try await harness.journal.orphans().count == 3)
+    }
+
     @Test func pausedSecretsRest() async throws {
         let harness = try EngineHarness()
         try await harness.pass()

@@ -46,9 +46,8 @@ package struct CommandBackend: Backend {
     package func promote(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> Receipt {
         if traits.readsBack {
             let present = try await read(.current, at: target)?.value
-            if case .done = try PromoteGuard.judge(present, for: write, at: "the program at \(target.path)") {
-                return [:]
-            }
+            // Also when it is done already the program is asked: its receipt may have been lost with the last answer.
+            _ = try PromoteGuard.judge(present, for: write, at: "the program at \(target.path)")
         }
         return try await JSONDialogue.ask(program, question("promote", write, target), as: Stored.self).receipt ?? [:]
     }

@@ -231,7 +231,8 @@ extension Policy {
     func storedBackends(keeping known: [VersionRecord.StoredBackend]) -> [VersionRecord.StoredBackend] {
         backends.map { entry in
             var stored = entry.stored
-            stored.receipt = known.first { $0.target == stored.target && $0.template == stored.template }?.receipt ?? [:]
+            stored.receipt =
+                known.first { $0.target == stored.target && $0.template == stored.template }?.receipt ?? [:]
             return stored
         }
     }

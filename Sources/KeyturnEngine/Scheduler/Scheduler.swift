@@ -74,9 +74,12 @@ struct Scheduler {
         // Those in work are still due in the index until they commit.
         let due = try await core.journal.due(by: now, limit: places + desk.held).map(\.secret)
         let worker = SecretWorker(core: core, workplace: await engine.workplace)
+        let edition = await engine.edition
         for secret in desk.free(of: due, at: now, places: places) {
             group.addTask {
                 let outcome = await worker.work(on: secret)
+                // It worked by policies that have been replaced meanwhile.
+                if await engine.edition != edition { try? await engine.enroll(only: secret) }
                 desk.finished(
                     secret,
                     notBefore: outcome.holdsOff ? core.time.now().addingTimeInterval(core.settings.longestSleep) : nil,

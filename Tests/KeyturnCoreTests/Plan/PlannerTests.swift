@@ -84,6 +84,10 @@ struct PlannerTests {
                 far,
                 policy: .sample(recurrence: .cron(CronExpression("0 0 29 2 *")), lifetime: nil, renewBefore: nil)))
 
+        var elsewhere = try record(promotedDaysAgo: 1)
+        elsewhere.versions[0].backends = []
+        note(try plan(elsewhere, policy: policy))
+
         let unreached = Set(PlanReason.allCases).subtracting(reached.keys)
         // `never` needs a cron that has no time within forty years, and such a one is refused; `not-due` is left to
         // those who report.
@@ -98,12 +102,13 @@ struct PlannerTests {
             .after: "waits for team/first", .paused: "paused; `keyturn resume team/key` goes on",
             .quarantined: "quarantined: refused ten times; mend it, then `keyturn resume team/key`",
             .noPolicy: "no policy names it any more; its key stays as it is",
+            .newBackend: "version 1 is not in 'vault' yet and is put there",
         ]
         for (reason, sentence) in sentences { #expect(reached[reason]?.sentence == sentence) }
         let actions: [PlanReason: SecretPlan.Action] = [
             .new: .issue, .schedule: .rotate, .renewBeforeExpiry: .rotate, .requested: .rotate, .compromised: .rotate,
             .inFlight: .retry, .retry: .retry, .keyLimit: .rotate, .after: .rotate, .paused: .none,
-            .quarantined: .none, .noPolicy: .none,
+            .quarantined: .none, .noPolicy: .none, .newBackend: .retry,
         ]
         for (reason, action) in actions { #expect(reached[reason]?.action == action, "\(reason)") }
         for (reason, plan) in reached {
@@ -114,8 +119,9 @@ struct PlannerTests {
     @Test func reasonsAreStableWords() {
         #expect(
             PlanReason.allCases.map(\.rawValue) == [
-                "new", "schedule", "renew-before-expiry", "requested", "compromised", "in-flight", "retry", "not-due",
-                "key-limit", "after", "quarantined", "paused", "no-policy", "never",
+                "new", "schedule", "renew-before-expiry", "requested", "compromised", "new-backend", "in-flight",
+                "retry",
+                "not-due", "key-limit", "after", "quarantined", "paused", "no-policy", "never",
             ])
     }
 

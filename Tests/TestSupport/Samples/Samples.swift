@@ -45,6 +45,9 @@ extension VersionRecord {
             number: number, stage: stage, keyID: "key-\(number)", issuedAt: date, expiresAt: expiresAt, sealed: nil,
             issuer: "issuer", issueParameters: [:], adopted: adopted)
         if stage != .pending, !adopted { version.promotedAt = date }
+        version.backends = [
+            StoredBackend(target: BackendTarget(backend: "vault", path: "team/key"), template: nil, required: true)
+        ]
         return version
     }
 }
