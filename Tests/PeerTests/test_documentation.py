@@ -10,6 +10,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -523,6 +524,56 @@ backends:
     assert workspace.run("rotate", "web/plain").returncode == 0
     assert file.read_text() != first
     assert (workspace.folder / "tools/reloads").read_text() == "again\nagain\n"
+
+
+FOLDERS = {
+    # what the policy says: (mode of the file, mode of the folders that are made)
+    "": (0o600, 0o700), 'mode: "0400"': (0o400, 0o700), 'mode: "0640"': (0o640, 0o750),
+    'mode: "0440", group: GROUP': (0o440, 0o750), 'mode: "0644"': (0o644, 0o755),
+    'mode: "0644", group: GROUP': (0o644, 0o755), "owner: USER": (0o600, 0o711),
+}
+
+
+@pytest.mark.parametrize("words", FOLDERS)
+def test_who_may_read_a_file_gets_to_it(words):
+    """The folder above is open to all; those below it are made by Keyturn."""
+    root = os.geteuid() == 0
+    user, group = (65534, 65534) if root else (os.geteuid(), os.getegid())
+    place = pathlib.Path(tempfile.mkdtemp(prefix="keyturn-open-"))
+    try:
+        place.chmod(0o755)
+        space = Workspace(place / "site")
+        space.configure(backends=f"local: {{type: file, directory: {place}/out/deep}}\n")
+        more = f", {words.replace('USER', str(user)).replace('GROUP', str(group))}" if words else ""
+        space.policy("plain", f"""
+secret: web/plain
+issuer: passwords
+lifetime: 30d
+rotate: {{every: 20d}}
+backends: [{{name: local, path: a/b{more}}}]
+""")
+        assert space.run("run", "--once").returncode == 0
+        file = place / "out/deep/a/b"
+        file_mode, folder_mode = FOLDERS[words]
+        assert file.stat().st_mode & 0o777 == file_mode
+        for folder in list(file.parents)[:3]:
+            assert folder.stat().st_mode & 0o777 == folder_mode, folder
+            if "GROUP" in words:
+                assert folder.stat().st_gid == group
+        if root:
+            others = bool(file_mode & 0o004)
+            may = {"owner": "USER" in words or others, "group": "GROUP" in words or others, "others": others}
+            for who, (uid, gid) in {"owner": (65534, 1), "group": (1, 65534), "others": (1, 1)}.items():
+                done = subprocess.run(
+                    ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "cat", file],
+                    capture_output=True)
+                assert (done.returncode == 0) == may[who], (who, done.stderr)
+        # A folder that was there stays as it is.
+        file.parent.chmod(0o700)
+        assert space.run("rotate", "web/plain").returncode == 0
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+    finally:
+        shutil.rmtree(place)
 
 
 @pytest.mark.parametrize("kind, words", [("rsa", "Private-Key: (3072 bit"), ("ed25519", "ED25519"), ("p256", "P-256")])

@@ -91,13 +91,7 @@ package struct FileVaultBackend: Backend {
 
     package func probe(_ target: BackendTarget) async throws(SystemError) {
         _ = try identities()
-        try vault.locked { () throws(SystemError) in
-            let folder = try vault.folder(target.path)
-            try AtomicFile.makeFolder(folder)
-            guard FileManager.default.isWritableFile(atPath: folder) else {
-                throw SystemError(.forbidden, "\(folder) can't be written", advice: "check its owner and mode")
-            }
-        }
+        try AtomicFile.probeFolder(try vault.folder(target.path))
     }
 
     private func encrypt(_ value: SecretValue) throws(SystemError) -> SecretValue {
