@@ -31,13 +31,13 @@ struct ExplainCommand: KeyturnCommand {
             let gate: String
             let verdict: String
             let sentence: String
-            let opensAt: Date?
+            @Nullable var opensAt: Date?
         }
         let secret: String
         let settings: [Setting]
         let state: String
         let action: String
-        let at: Date?
+        @Nullable var at: Date?
         let why: [String]
         let gates: [Gate]
     }
