@@ -55,7 +55,8 @@ package actor Engine {
         doorbell.ring()
     }
 
-    /// Lifts a quarantine; the failed step is tried again with the same key.
+    /// Lifts a quarantine; the failed step is tried again with the same key. A pause stays, and the audit trail says
+    /// `secret.resumed` only once that is lifted too.
     package func release(_ secret: SecretName, actor: String) async throws(JournalError) {
         let desk = AlertDesk(
             core: core, policy: workplace.policies[secret],
@@ -66,7 +67,9 @@ package actor Engine {
             record.abandonedInARow = 0
             record.rotation?.attempt = 0
             record.rotation?.nextAttempt = nil
-            outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
+            if record.pausedSince == nil {
+                outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
+            }
             desk.clear([.quarantined], in: &record, &outbox)
         }
         doorbell.ring()

@@ -452,6 +452,68 @@ def test_a_pause_holds_the_retirement_too(rotated):
     assert rotated.stages("team/key", at=START + 1.1 * DAY) == {1: "retired", 2: "current"}
 
 
+def resumed(space):
+    lines = space.run("history", "--format", "json").stdout.splitlines()
+    return [json.loads(line)["kind"] for line in lines].count("secret.resumed")
+
+
+@pytest.fixture
+def quarantined(rotated):
+    """The secret's next rotation needs a human, and version 1 is still in its grace."""
+    rotated.configure(backends="broken: {type: command, run: [./missing], readsBack: false}\n")
+    rotated.policy("key", policy().replace("{name: vault}", "{name: vault}, {name: broken}"))
+    assert rotated.run("rotate", "team/key", at=START).returncode == 3
+    rotated.configure()
+    rotated.policy("key", policy())
+    return rotated
+
+
+@pytest.mark.parametrize("how", ["paused", "quarantined"])
+def test_nothing_is_announced_for_a_secret_that_is_held(request, rotated, how):
+    if how == "paused":
+        assert rotated.run("pause", "team/key", at=START).returncode == 0
+    else:
+        request.getfixturevalue("quarantined")
+    for days in (0, 1):
+        at = START + days * DAY
+        [entry] = rotated.json("report", at=at)["secrets"]
+        assert (entry["action"], entry["rotateAt"]) == ("none", None)
+        assert entry["reason"].startswith(f"{how}") and "keyturn resume team/key" in entry["reason"]
+        text = rotated.run("report", at=at).stdout
+        assert how in text and "retire" not in text and "grace" not in text
+        status = rotated.status("team/key", at=at)
+        assert status["nextRotation"] is None and bool(status["pausedSince"]) == (how == "paused")
+        assert [version["retireAt"] for version in status["versions"]] == [None, None]
+        text = rotated.run("status", "team/key", at=at).stdout
+        assert f"next  none -: {how}" in text and "retires" not in text and "version 1  previous" in text
+        answer = rotated.json("explain", "team/key", at=at)
+        assert (answer["action"], answer["at"]) == ("none", None) and answer["why"][0].startswith(how)
+        gate = answer["gates"][0]
+        assert (gate["version"], gate["gate"], gate["verdict"], gate["opensAt"]) == (
+            1, "secret-released", "blocked", None)
+        assert gate["sentence"] == entry["reason"]
+    assert rotated.run("resume", "team/key", at=START).returncode == 0
+    assert rotated.json("explain", "team/key", at=START)["gates"][0]["gate"] == "successor-promoted"
+
+
+def test_resume_is_audited_once(quarantined):
+    done = quarantined.run("resume", "team/key", at=START)
+    assert done.returncode == 0 and done.stderr == "team/key is resumed\n"
+    assert resumed(quarantined) == 1
+    done = quarantined.run("resume", "team/key", at=START)
+    assert done.returncode == 0 and "neither paused nor quarantined" in done.stderr
+    assert resumed(quarantined) == 1, "nothing was lifted"
+
+
+def test_resume_lifts_a_pause_and_a_quarantine_at_once(quarantined):
+    assert quarantined.run("pause", "team/key", at=START).returncode == 0
+    assert quarantined.run("resume", "team/key", at=START).returncode == 0
+    assert resumed(quarantined) == 1
+    status = quarantined.status("team/key", at=START)
+    assert status["quarantined"] is None and status["pausedSince"] is None
+    assert quarantined.run("run", "--once", at=START + DAY / 24).returncode == 0
+
+
 def test_rotate(space):
     assert space.run("run", "--once", at=START).returncode == 0
     first = space.vault_value("team/key")
