@@ -370,6 +370,7 @@ def test_explain(workspace):
     assert settings["lifetime"] == ("30d", "schedules/key.yaml:4")
     assert settings["rotate.renewBefore"] == ("5d", "schedules/key.yaml:5")
     assert settings["grace"] == ("2h", "schedules/key.yaml:6")
+    assert settings["rotate.timezone"] == ("Europe/Oslo", "schedules/key.yaml:5")
     at = datetime.datetime.fromisoformat(answer["at"])
     assert at.hour == 1 and at.minute == 0, "02:00 in Oslo before the change to summer time"
     assert any("window" in line for line in answer["why"])
@@ -382,6 +383,7 @@ def test_explain(workspace):
     workspace.policy("key", policy(rotate="{every: 20d}"))
     answer = workspace.json("explain", "team/key", at=START)
     assert {"name": "rotate.renewBefore", "value": "10d", "origin": "default"} in answer["settings"]
+    assert {"name": "rotate.timezone", "value": "UTC", "origin": "default"} in answer["settings"]
 
 
 @pytest.mark.parametrize("expression, zone", [

@@ -79,7 +79,7 @@ struct ExplainCommand: KeyturnCommand {
         case .every(let duration): all.append(setting("rotate.every", "\(duration)"))
         case .cron(let expression): all.append(setting("rotate.cron", "\(expression)"))
         }
-        all.append(setting("rotate.timezone", rotation.timeZone.identifier))
+        all.append(setting("rotate.timezone", TimeText.name(of: rotation.timeZone)))
         if let renewBefore = rotation.renewBefore { all.append(setting("rotate.renewBefore", "\(renewBefore)")) }
         if let jitter = rotation.jitter { all.append(setting("rotate.jitter", "\(jitter)")) }
         if let window = rotation.window {
