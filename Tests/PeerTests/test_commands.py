@@ -67,6 +67,17 @@ def test_init(tmp_path):
         assert subprocess.run([BINARY, *command], cwd=folder, capture_output=True).returncode == 0, command
 
 
+@pytest.mark.parametrize("name", [None, ".", "./", "below", "below/", "./below/../below"])
+def test_init_names_what_it_wrote(tmp_path, name):
+    if name and "below" in name:
+        (tmp_path / "below").mkdir()
+    done = subprocess.run([BINARY, "init", *([name] if name else [])], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = re.findall(r"^wrote (.*)$", done.stderr, re.M)
+    folder = tmp_path / "below" if name and "below" in name else tmp_path
+    assert written == [f"{folder}/{file}" for file in ("keyturn.yaml", "var/identity.txt", "schedules/example.yaml")]
+
+
 @pytest.mark.parametrize("name", ["keyturn.yaml", "schedules/example.yaml", "var/identity.txt"])
 def test_init_never_overwrites(tmp_path, name):
     path = tmp_path / name
