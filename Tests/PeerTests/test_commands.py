@@ -840,6 +840,109 @@ def test_validate_online(space):
     assert done.returncode == 65 and "BAO" in done.stderr, "a reference that leads nowhere"
 
 
+def tree(space):
+    """Everything below the workspace, what it is, and when a file was last changed; but for what SQLite needs to read."""
+    return {str(path.relative_to(space.folder)): (path.lstat().st_mode, path.is_file() and path.lstat().st_mtime_ns)
+            for path in space.folder.rglob("*") if not path.name.startswith("keyturn.db-")}
+
+
+def test_validate_online_changes_nothing(space):
+    space.configure(backends="files: {type: file, directory: out/files}\n")
+    space.policy("key", policy().replace("{name: vault}", "{name: vault}, {name: files, path: a/b/c, mode: '0644'}"))
+    before = tree(space)
+    done = space.run("validate", "--online")
+    assert done.returncode == 0, done.stderr
+    assert tree(space) == before, "on a fresh installation"
+    assert space.run("run", "--once").returncode == 0
+    before = tree(space)
+    assert space.run("validate", "--online").returncode == 0
+    assert tree(space) == before, "on one at work"
+
+
+def test_validate_online_looks_where_folders_would_be_made(space):
+    space.configure(backends="files: {type: file, directory: keyturn.yaml}\n")
+    space.policy("key", policy().replace("{name: vault}", "{name: vault}, {name: files, path: a/b}"))
+    done = space.run("validate", "--online")
+    assert done.returncode == 65 and "keyturn.yaml is in the way: it is not a folder" in done.stderr
+
+
+def test_validate_online_hides_nothing(space):
+    port = free_port()
+    for name, permissions in (("open", 0o644), ("short", 0o600)):
+        (space.folder / name).write_text("whsec_CANARY")
+        (space.folder / name).chmod(permissions)
+    dead = f"dead: {{type: vault-kv2, address: 'http://127.0.0.1:{port}', timeout: 2s, auth: {{token: {{env: T}}}}}}\n"
+    unset = f"unset: {{type: vault-kv2, address: 'http://127.0.0.1:{port}', auth: {{token: {{env: NOT_SET}}}}}}\n"
+    regionless = "regionless: {type: aws-secrets-manager}\n"
+    issuer = f"iam: {{type: aws-iam-access-key, endpoint: 'http://127.0.0.1:{port}', timeout: 2s}}\n"
+    sinks = ("short: {type: webhook, url: 'http://127.0.0.1/', signingKey: {file: short}}\n"
+             "open: {type: webhook, url: {file: open}}\n")
+    space.environment = {"T": "x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+
+    def ask(code, **configuration):
+        space.configure(**configuration)
+        names = [line.split(":")[0] for line in configuration.get("backends", "").splitlines()]
+        text = "---\n".join(
+            policy(f"team/{index}", more="issue: {user: u}\n" if "issuers" in configuration else "").replace(
+                "[{name: vault}]", f"[{{name: vault}}, {', '.join(f'{{name: {name}}}' for name in names)}]")
+            for index in range(2))
+        space.policy("key", text.replace("issuer: passwords", "issuer: iam") if "issuers" in configuration else text)
+        assert space.run("validate").returncode == 0
+        done = space.run("validate", "--online")
+        assert done.returncode == code, done.stderr
+        answer = space.json("validate", "--online", codes=(code,))
+        assert answer["ok"] is False and answer["policies"] == 2
+        for finding in answer["findings"]:
+            assert set(finding) == {"system", "secret", "code", "message", "advice"}
+            assert finding["system"] in done.stderr and finding["message"] in done.stderr
+        assert "CANARY" not in done.stdout + done.stderr
+        return [(finding["system"], finding["code"], finding["secret"]) for finding in answer["findings"]]
+
+    everything = ask(69, issuers=issuer, backends=dead + unset + regionless, alerts=sinks)
+    assert everything == [
+        ("backend 'regionless'", "misconfigured", None), ("alert sink 'open'", "forbidden", None),
+        ("alert sink 'short'", "misconfigured", None), ("backend 'dead'", "unreachable", "team/0"),
+        ("backend 'unset'", "misconfigured", "team/0"), ("issuer 'iam'", "unreachable", "team/0")]
+    # What is out of reach goes before a lacking right, and that before a misconfiguration.
+    assert ask(77, backends=unset, alerts=sinks) == [
+        ("alert sink 'open'", "forbidden", None), ("alert sink 'short'", "misconfigured", None),
+        ("backend 'unset'", "misconfigured", "team/0")]
+    assert ask(65, backends=unset) == [("backend 'unset'", "misconfigured", "team/0")]
+    space.identity.chmod(0o644)
+    assert ask(77) == [("identity", "forbidden", None), ("backend 'vault'", "forbidden", "team/0")]
+    space.identity.chmod(0o600)
+    (space.folder / "var/keyturn.db").write_text("no database")
+    (space.folder / "var/keyturn.db").chmod(0o600)
+    assert ask(65)[0][0] == "state"
+
+
+@pytest.mark.parametrize("kind", ["listable", "unlistable"])
+def test_validate_online_asks_a_program_that_issues(space, kind):
+    program = space.folder / "issue"
+    program.write_text("#!/bin/sh\ncat >> asked\necho '{\"error\": {\"code\": \"forbidden\"}}'\n")
+    program.chmod(0o700)
+    space.configure(issuers=f"own: {{type: command, run: [./issue], kind: {kind}}}\n")
+    space.policy("key", policy(more="issue: {parameters: {role: reader}}\n").replace(
+        "issuer: passwords", "issuer: own"))
+    done = space.run("validate", "--online")
+    if kind == "unlistable":
+        assert done.returncode == 0 and not (space.folder / "asked").exists(), done.stderr
+    else:
+        assert done.returncode == 77 and "team/key, issuer 'own'" in done.stderr
+        asked = json.loads((space.folder / "asked").read_text())
+        assert asked == {"operation": "list", "parameters": {"parameters": {"role": "reader"}}}
+
+
+def test_validate_online_asks_for_the_user(site, aws):
+    aws.add_user("someone")
+    site.policy("key", policy(more="issue: {user: someone}\n").replace("issuer: passwords", "issuer: iam"))
+    assert site.run("validate", "--online").returncode == 0
+    site.policy("key", policy(more="issue: {user: no-one}\n").replace("issuer: passwords", "issuer: iam"))
+    done = site.run("validate", "--online")
+    assert done.returncode == 65 and "issuer 'iam'" in done.stderr and "no such user" in done.stderr
+    assert aws.keys("someone") == {}
+
+
 # --- colour and streams
 
 ESCAPE = "\x1b["

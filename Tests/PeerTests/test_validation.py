@@ -109,12 +109,12 @@ def test_all_files_and_documents_at_once(space):
 def test_errors_as_json(space):
     space.policy("one", marked(TWELVE, "")[0])
     answer = space.json("validate", codes=(65,))
-    assert set(answer) == {"diagnostics", "policies", "ok"} and answer["ok"] is False
+    assert set(answer) == {"diagnostics", "findings", "policies", "ok"} and answer["ok"] is False
     assert len(answer["diagnostics"]) == 12
     for entry in answer["diagnostics"]:
         assert set(entry) == {"file", "line", "column", "severity", "message"} and entry["severity"] == "error"
     space.policy("one", GOOD)
-    assert space.json("validate") == {"diagnostics": [], "policies": 1, "ok": True}
+    assert space.json("validate") == {"diagnostics": [], "findings": [], "policies": 1, "ok": True}
 
 
 UNKNOWN = {
