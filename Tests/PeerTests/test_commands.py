@@ -979,6 +979,43 @@ def test_colour(space):
     assert ESCAPE not in terminal(space, "report", "--format", "json")
 
 
+def shown(output):
+    """The lines that are left on a terminal."""
+    return [line.rstrip("\r").split("\r\x1b[K")[-1] for line in output.split("\n")]
+
+
+def test_progress(space):
+    for index in range(3):
+        space.policy(f"k{index}", policy(f"team/k{index}"))
+    output = terminal(space, "run", "--once")
+    for done in range(5):
+        assert f"\r\x1b[K{done} of 4 done" in output
+    assert not any("of 4 done" in line for line in shown(output)), output
+    assert sum("rotated" in line for line in shown(output)) == 4
+    assert sum("new version is current" in line for line in shown(output)) == 4
+    output = terminal(space, "rotate", "team/k0", "team/k1")
+    assert "1 of 2 done" in output and not any("of 2 done" in line for line in shown(output))
+    # Nothing is due: nothing is shown.
+    assert "done" not in terminal(space, "run", "--once")
+    assert "\r\x1b[K" not in terminal(space, "rotate", "team/k0", environment={"TERM": "dumb"})
+    done = space.run("rotate", "team/k0")
+    assert "of 1 done" not in done.stderr and ESCAPE not in done.stderr
+
+
+def test_progress_is_no_part_of_the_data(space):
+    """Standard error alone is a terminal."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        space.command("run", "--once", "--format", "json"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=follower, env=space.full_environment({"TERM": "xterm"}))
+    os.close(follower)
+    data, _ = child.communicate(timeout=60)
+    said = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert json.loads(data)["secrets"][0]["result"] == "rotated"
+    assert "0 of 1 done" in said and shown(said)[-1] == ""
+
+
 def test_a_reader_that_goes_away(rotated):
     child = rotated.start("history", "--format", "json")
     child.stdout.close()
