@@ -51,7 +51,8 @@ package actor Engine {
         doorbell.ring()
     }
 
-    /// Lifts a quarantine; the failed step is tried again with the same key.
+    /// Lifts a quarantine; the failed step is tried again with the same key. A pause stays, and the audit trail says
+    /// `secret.resumed` only once that is lifted too.
     package func release(_ secret: SecretName, actor: String) async throws(JournalError) {
         let desk = AlertDesk(
             core: core, policy: workplace.policies[secret],
@@ -63,7 +64,9 @@ package actor Engine {
             record.rotation?.attempt = 0
             record.rotation?.nextAttempt = nil
             record.rotation?.lostKeys = 0
-            outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
+            if record.pausedSince == nil {
+                outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
+            }
             desk.clear([.quarantined], in: &record, &outbox)
         }
         doorbell.ring()
@@ -154,13 +157,20 @@ package actor Engine {
 
     /// One pass for cron or a timer: everything due, or all that is named, then the alerts.
     ///
-    /// - Parameter only: works on these secrets, due or not, and on no others.
-    package func pass(only: [SecretName]? = nil) async throws(JournalError) -> [WorkOutcome] {
+    /// - Parameters:
+    ///   - only: works on these secrets, due or not, and on no others.
+    ///   - progress: is told how many secrets are done, and how many there are as far as is known.
+    package func pass(
+        only: [SecretName]? = nil, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    ) async throws(JournalError) -> [WorkOutcome] {
         if only == nil { try await enroll() }
         var outcomes: [SecretName: WorkOutcome] = [:]
         var due = if let only { only } else { try await dueNow(outcomes) }
         while !due.isEmpty, !core.stop.isAsked {
-            for outcome in await work(on: due) { outcomes[outcome.secret] = outcome }
+            let before = outcomes.count
+            let total = before + due.count { outcomes[$0] == nil }
+            let finished = await work(on: due) { done in progress(min(before + done, total), total) }
+            for outcome in finished { outcomes[outcome.secret] = outcome }
             guard only == nil else { break }
             due = Set(try await dueNow(outcomes)).union(try await successorsFreed(outcomes)).sorted()
         }
@@ -194,7 +204,9 @@ package actor Engine {
         return freed.sorted()
     }
 
-    private func work(on secrets: [SecretName]) async -> [WorkOutcome] {
+    private func work(
+        on secrets: [SecretName], _ progress: @escaping @Sendable (_ done: Int) -> Void
+    ) async -> [WorkOutcome] {
         let worker = SecretWorker(core: core, workplace: workplace)
         let width = max(1, core.settings.concurrency)
         let stop = core.stop
@@ -202,11 +214,13 @@ package actor Engine {
             await withTaskGroup(of: WorkOutcome.self) { group in
                 var waiting = secrets[...]
                 var outcomes: [WorkOutcome] = []
+                progress(0)
                 for _ in 0..<min(width, secrets.count) {
                     if let next = waiting.popFirst() { group.addTask { await worker.work(on: next) } }
                 }
                 while let outcome = await group.next() {
                     outcomes.append(outcome)
+                    progress(outcomes.count)
                     if !stop.isAsked, let next = waiting.popFirst() {
                         group.addTask { await worker.work(on: next) }
                     }

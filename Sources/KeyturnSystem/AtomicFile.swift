@@ -60,20 +60,48 @@ package enum AtomicFile {
         try syncFolder(folder(of: path))
     }
 
-    /// Makes a folder and those above it, for the owner alone.
-    package static func makeFolder(_ path: String) throws(SystemError) {
+    /// Makes a folder and those above it. One that is there stays as it is.
+    ///
+    /// - Parameters:
+    ///   - mode: permission bits of folders that are made.
+    ///   - group: group id that they are given to; `nil` leaves it.
+    package static func makeFolder(_ path: String, mode: UInt32 = 0o700, group: UInt32? = nil) throws(SystemError) {
         guard mkdir(path, 0o700) != 0 else {
-            try syncFolder(folder(of: path))
-            return
+            if let group {
+                guard chown(path, uid_t.max, group) == 0 else { throw failure("change the group of \(path)") }
+            }
+            // Whatever the process's mask takes away.
+            guard mode == 0o700 || chmod(path, mode) == 0 else { throw failure("set the mode of \(path)") }
+            return try syncFolder(folder(of: path))
         }
         if errno == ENOENT, path.count > 1 {
-            try makeFolder(folder(of: path))
-            return try makeFolder(path)
+            try makeFolder(folder(of: path), mode: mode, group: group)
+            return try makeFolder(path, mode: mode, group: group)
         }
+        guard errno == EEXIST, isFolder(path) else { throw failure("make the folder \(path)") }
+    }
+
+    /// Whether files could be written in a folder, which is made when it is needed: it, or the nearest above it that is
+    /// there, can be written to. It changes nothing.
+    package static func probeFolder(_ path: String) throws(SystemError) {
+        var nearest = path
+        while access(nearest, F_OK) != 0 {
+            guard errno == ENOENT || errno == ENOTDIR, nearest.count > 1 else {
+                throw failure("reach the folder \(nearest)")
+            }
+            nearest = folder(of: nearest)
+        }
+        guard isFolder(nearest) else {
+            throw SystemError(.misconfigured, "\(nearest) is in the way: it is not a folder")
+        }
+        guard faccessat(AT_FDCWD, nearest, W_OK | X_OK, AT_EACCESS) == 0 else {
+            throw failure("write in the folder \(nearest)")
+        }
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
         var information = stat()
-        guard errno == EEXIST, stat(path, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
-            throw failure("make the folder \(path)")
-        }
+        return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
     }
 
     package static func syncFolder(_ path: String) throws(SystemError) {

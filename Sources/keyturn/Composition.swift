@@ -111,24 +111,49 @@ struct Composition {
     }
 
     func workplace(_ services: SystemServices) throws(SystemError) -> Workplace {
-        var issuers: [String: any Issuer] = [:]
-        for (name, system) in configuration.issuers {
-            guard let type = IssuerRegistry.all.first(where: { $0.description.type == system.type }) else { continue }
-            issuers[name] = try type.make(name, system.parameters, services)
+        let (workplace, unmade) = systems(services)
+        if let first = unmade.first { throw first.error }
+        return workplace
+    }
+
+    /// A system that can't be made as it is configured.
+    struct Unmade {
+        /// Such as `backend 'vault'`.
+        let system: String
+        let error: SystemError
+    }
+
+    /// All systems that can be made, and what is wrong with the others.
+    func systems(_ services: SystemServices) -> (Workplace, [Unmade]) {
+        var unmade: [Unmade] = []
+        func made<System>(
+            _ kind: String, _ configured: [String: ConfiguredSystem],
+            _ make: (ConfiguredSystem) throws(SystemError) -> System?
+        ) -> [String: System] {
+            var systems: [String: System] = [:]
+            for (name, system) in configured.sorted(by: { $0.key < $1.key }) {
+                do throws(SystemError) { systems[name] = try make(system) } catch {
+                    unmade.append(Unmade(system: "\(kind) '\(name)'", error: error))
+                }
+            }
+            return systems
         }
-        var backends: [String: any Backend] = [:]
-        for (name, system) in configuration.backends {
-            guard let type = BackendRegistry.all.first(where: { $0.description.type == system.type }) else { continue }
-            backends[name] = try type.make(name, system.parameters, services)
+        let issuers = made("issuer", configuration.issuers) { (system) throws(SystemError) in
+            try IssuerRegistry.all.first { $0.description.type == system.type }?
+                .make(system.name, system.parameters, services)
         }
-        var sinks: [String: any AlertSink] = [:]
-        for (name, system) in configuration.alerts {
-            guard let type = AlertRegistry.all.first(where: { $0.description.type == system.type }) else { continue }
-            sinks[name] = try type.make(name, system.parameters, services)
+        let backends = made("backend", configuration.backends) { (system) throws(SystemError) in
+            try BackendRegistry.all.first { $0.description.type == system.type }?
+                .make(system.name, system.parameters, services)
         }
-        return Workplace(policies: policies, issuers: issuers, backends: backends, sinks: sinks) {
+        let sinks = made("alert sink", configuration.alerts) { (system) throws(SystemError) in
+            try AlertRegistry.all.first { $0.description.type == system.type }?
+                .make(system.name, system.parameters, services)
+        }
+        let workplace = Workplace(policies: policies, issuers: issuers, backends: backends, sinks: sinks) {
             (check) throws(SystemError) in try CheckRegistry.make(check, services)
         }
+        return (workplace, unmade)
     }
 
     /// The traits of a policy's issuer, without making it.

@@ -67,6 +67,17 @@ def test_init(tmp_path):
         assert subprocess.run([BINARY, *command], cwd=folder, capture_output=True).returncode == 0, command
 
 
+@pytest.mark.parametrize("name", [None, ".", "./", "below", "below/", "./below/../below"])
+def test_init_names_what_it_wrote(tmp_path, name):
+    if name and "below" in name:
+        (tmp_path / "below").mkdir()
+    done = subprocess.run([BINARY, "init", *([name] if name else [])], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = re.findall(r"^wrote (.*)$", done.stderr, re.M)
+    folder = tmp_path / "below" if name and "below" in name else tmp_path
+    assert written == [f"{folder}/{file}" for file in ("keyturn.yaml", "var/identity.txt", "schedules/example.yaml")]
+
+
 @pytest.mark.parametrize("name", ["keyturn.yaml", "schedules/example.yaml", "var/identity.txt"])
 def test_init_never_overwrites(tmp_path, name):
     path = tmp_path / name
@@ -370,6 +381,7 @@ def test_explain(workspace):
     assert settings["lifetime"] == ("30d", "schedules/key.yaml:4")
     assert settings["rotate.renewBefore"] == ("5d", "schedules/key.yaml:5")
     assert settings["grace"] == ("2h", "schedules/key.yaml:6")
+    assert settings["rotate.timezone"] == ("Europe/Oslo", "schedules/key.yaml:5")
     at = datetime.datetime.fromisoformat(answer["at"])
     assert at.hour == 1 and at.minute == 0, "02:00 in Oslo before the change to summer time"
     assert any("window" in line for line in answer["why"])
@@ -382,6 +394,7 @@ def test_explain(workspace):
     workspace.policy("key", policy(rotate="{every: 20d}"))
     answer = workspace.json("explain", "team/key", at=START)
     assert {"name": "rotate.renewBefore", "value": "10d", "origin": "default"} in answer["settings"]
+    assert {"name": "rotate.timezone", "value": "UTC", "origin": "default"} in answer["settings"]
 
 
 @pytest.mark.parametrize("expression, zone", [
@@ -450,6 +463,68 @@ def test_a_pause_holds_the_retirement_too(rotated):
     assert rotated.run("resume", "team/key", at=START + DAY).returncode == 0
     assert rotated.run("run", "--once", at=START + 1.1 * DAY).returncode == 0
     assert rotated.stages("team/key", at=START + 1.1 * DAY) == {1: "retired", 2: "current"}
+
+
+def resumed(space):
+    lines = space.run("history", "--format", "json").stdout.splitlines()
+    return [json.loads(line)["kind"] for line in lines].count("secret.resumed")
+
+
+@pytest.fixture
+def quarantined(rotated):
+    """The secret's next rotation needs a human, and version 1 is still in its grace."""
+    rotated.configure(backends="broken: {type: command, run: [./missing], readsBack: false}\n")
+    rotated.policy("key", policy().replace("{name: vault}", "{name: vault}, {name: broken}"))
+    assert rotated.run("rotate", "team/key", at=START).returncode == 3
+    rotated.configure()
+    rotated.policy("key", policy())
+    return rotated
+
+
+@pytest.mark.parametrize("how", ["paused", "quarantined"])
+def test_nothing_is_announced_for_a_secret_that_is_held(request, rotated, how):
+    if how == "paused":
+        assert rotated.run("pause", "team/key", at=START).returncode == 0
+    else:
+        request.getfixturevalue("quarantined")
+    for days in (0, 1):
+        at = START + days * DAY
+        [entry] = rotated.json("report", at=at)["secrets"]
+        assert (entry["action"], entry["rotateAt"]) == ("none", None)
+        assert entry["reason"].startswith(f"{how}") and "keyturn resume team/key" in entry["reason"]
+        text = rotated.run("report", at=at).stdout
+        assert how in text and "retire" not in text and "grace" not in text
+        status = rotated.status("team/key", at=at)
+        assert status["nextRotation"] is None and bool(status["pausedSince"]) == (how == "paused")
+        assert [version["retireAt"] for version in status["versions"]] == [None, None]
+        text = rotated.run("status", "team/key", at=at).stdout
+        assert f"next  none -: {how}" in text and "retires" not in text and "version 1  previous" in text
+        answer = rotated.json("explain", "team/key", at=at)
+        assert (answer["action"], answer["at"]) == ("none", None) and answer["why"][0].startswith(how)
+        gate = answer["gates"][0]
+        assert (gate["version"], gate["gate"], gate["verdict"], gate["opensAt"]) == (
+            1, "secret-released", "blocked", None)
+        assert gate["sentence"] == entry["reason"]
+    assert rotated.run("resume", "team/key", at=START).returncode == 0
+    assert rotated.json("explain", "team/key", at=START)["gates"][0]["gate"] == "successor-promoted"
+
+
+def test_resume_is_audited_once(quarantined):
+    done = quarantined.run("resume", "team/key", at=START)
+    assert done.returncode == 0 and done.stderr == "team/key is resumed\n"
+    assert resumed(quarantined) == 1
+    done = quarantined.run("resume", "team/key", at=START)
+    assert done.returncode == 0 and "neither paused nor quarantined" in done.stderr
+    assert resumed(quarantined) == 1, "nothing was lifted"
+
+
+def test_resume_lifts_a_pause_and_a_quarantine_at_once(quarantined):
+    assert quarantined.run("pause", "team/key", at=START).returncode == 0
+    assert quarantined.run("resume", "team/key", at=START).returncode == 0
+    assert resumed(quarantined) == 1
+    status = quarantined.status("team/key", at=START)
+    assert status["quarantined"] is None and status["pausedSince"] is None
+    assert quarantined.run("run", "--once", at=START + DAY / 24).returncode == 0
 
 
 def test_rotate(space):
@@ -765,6 +840,109 @@ def test_validate_online(space):
     assert done.returncode == 65 and "BAO" in done.stderr, "a reference that leads nowhere"
 
 
+def tree(space):
+    """Everything below the workspace, what it is, and when a file was last changed; but for what SQLite needs to read."""
+    return {str(path.relative_to(space.folder)): (path.lstat().st_mode, path.is_file() and path.lstat().st_mtime_ns)
+            for path in space.folder.rglob("*") if not path.name.startswith("keyturn.db-")}
+
+
+def test_validate_online_changes_nothing(space):
+    space.configure(backends="files: {type: file, directory: out/files}\n")
+    space.policy("key", policy().replace("{name: vault}", "{name: vault}, {name: files, path: a/b/c, mode: '0644'}"))
+    before = tree(space)
+    done = space.run("validate", "--online")
+    assert done.returncode == 0, done.stderr
+    assert tree(space) == before, "on a fresh installation"
+    assert space.run("run", "--once").returncode == 0
+    before = tree(space)
+    assert space.run("validate", "--online").returncode == 0
+    assert tree(space) == before, "on one at work"
+
+
+def test_validate_online_looks_where_folders_would_be_made(space):
+    space.configure(backends="files: {type: file, directory: keyturn.yaml}\n")
+    space.policy("key", policy().replace("{name: vault}", "{name: vault}, {name: files, path: a/b}"))
+    done = space.run("validate", "--online")
+    assert done.returncode == 65 and "keyturn.yaml is in the way: it is not a folder" in done.stderr
+
+
+def test_validate_online_hides_nothing(space):
+    port = free_port()
+    for name, permissions in (("open", 0o644), ("short", 0o600)):
+        (space.folder / name).write_text("whsec_CANARY")
+        (space.folder / name).chmod(permissions)
+    dead = f"dead: {{type: vault-kv2, address: 'http://127.0.0.1:{port}', timeout: 2s, auth: {{token: {{env: T}}}}}}\n"
+    unset = f"unset: {{type: vault-kv2, address: 'http://127.0.0.1:{port}', auth: {{token: {{env: NOT_SET}}}}}}\n"
+    regionless = "regionless: {type: aws-secrets-manager}\n"
+    issuer = f"iam: {{type: aws-iam-access-key, endpoint: 'http://127.0.0.1:{port}', timeout: 2s}}\n"
+    sinks = ("short: {type: webhook, url: 'http://127.0.0.1/', signingKey: {file: short}}\n"
+             "open: {type: webhook, url: {file: open}}\n")
+    space.environment = {"T": "x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+
+    def ask(code, **configuration):
+        space.configure(**configuration)
+        names = [line.split(":")[0] for line in configuration.get("backends", "").splitlines()]
+        text = "---\n".join(
+            policy(f"team/{index}", more="issue: {user: u}\n" if "issuers" in configuration else "").replace(
+                "[{name: vault}]", f"[{{name: vault}}, {', '.join(f'{{name: {name}}}' for name in names)}]")
+            for index in range(2))
+        space.policy("key", text.replace("issuer: passwords", "issuer: iam") if "issuers" in configuration else text)
+        assert space.run("validate").returncode == 0
+        done = space.run("validate", "--online")
+        assert done.returncode == code, done.stderr
+        answer = space.json("validate", "--online", codes=(code,))
+        assert answer["ok"] is False and answer["policies"] == 2
+        for finding in answer["findings"]:
+            assert set(finding) == {"system", "secret", "code", "message", "advice"}
+            assert finding["system"] in done.stderr and finding["message"] in done.stderr
+        assert "CANARY" not in done.stdout + done.stderr
+        return [(finding["system"], finding["code"], finding["secret"]) for finding in answer["findings"]]
+
+    everything = ask(69, issuers=issuer, backends=dead + unset + regionless, alerts=sinks)
+    assert everything == [
+        ("backend 'regionless'", "misconfigured", None), ("alert sink 'open'", "forbidden", None),
+        ("alert sink 'short'", "misconfigured", None), ("backend 'dead'", "unreachable", "team/0"),
+        ("backend 'unset'", "misconfigured", "team/0"), ("issuer 'iam'", "unreachable", "team/0")]
+    # What is out of reach goes before a lacking right, and that before a misconfiguration.
+    assert ask(77, backends=unset, alerts=sinks) == [
+        ("alert sink 'open'", "forbidden", None), ("alert sink 'short'", "misconfigured", None),
+        ("backend 'unset'", "misconfigured", "team/0")]
+    assert ask(65, backends=unset) == [("backend 'unset'", "misconfigured", "team/0")]
+    space.identity.chmod(0o644)
+    assert ask(77) == [("identity", "forbidden", None), ("backend 'vault'", "forbidden", "team/0")]
+    space.identity.chmod(0o600)
+    (space.folder / "var/keyturn.db").write_text("no database")
+    (space.folder / "var/keyturn.db").chmod(0o600)
+    assert ask(65)[0][0] == "state"
+
+
+@pytest.mark.parametrize("kind", ["listable", "unlistable"])
+def test_validate_online_asks_a_program_that_issues(space, kind):
+    program = space.folder / "issue"
+    program.write_text("#!/bin/sh\ncat >> asked\necho '{\"error\": {\"code\": \"forbidden\"}}'\n")
+    program.chmod(0o700)
+    space.configure(issuers=f"own: {{type: command, run: [./issue], kind: {kind}}}\n")
+    space.policy("key", policy(more="issue: {parameters: {role: reader}}\n").replace(
+        "issuer: passwords", "issuer: own"))
+    done = space.run("validate", "--online")
+    if kind == "unlistable":
+        assert done.returncode == 0 and not (space.folder / "asked").exists(), done.stderr
+    else:
+        assert done.returncode == 77 and "team/key, issuer 'own'" in done.stderr
+        asked = json.loads((space.folder / "asked").read_text())
+        assert asked == {"operation": "list", "parameters": {"parameters": {"role": "reader"}}}
+
+
+def test_validate_online_asks_for_the_user(site, aws):
+    aws.add_user("someone")
+    site.policy("key", policy(more="issue: {user: someone}\n").replace("issuer: passwords", "issuer: iam"))
+    assert site.run("validate", "--online").returncode == 0
+    site.policy("key", policy(more="issue: {user: no-one}\n").replace("issuer: passwords", "issuer: iam"))
+    done = site.run("validate", "--online")
+    assert done.returncode == 65 and "issuer 'iam'" in done.stderr and "no such user" in done.stderr
+    assert aws.keys("someone") == {}
+
+
 # --- colour and streams
 
 ESCAPE = "\x1b["
@@ -799,6 +977,43 @@ def test_colour(space):
     assert ESCAPE not in terminal(space, "report", "--no-color")
     assert ESCAPE not in terminal(space, "report", environment={"TERM": "dumb"})
     assert ESCAPE not in terminal(space, "report", "--format", "json")
+
+
+def shown(output):
+    """The lines that are left on a terminal."""
+    return [line.rstrip("\r").split("\r\x1b[K")[-1] for line in output.split("\n")]
+
+
+def test_progress(space):
+    for index in range(3):
+        space.policy(f"k{index}", policy(f"team/k{index}"))
+    output = terminal(space, "run", "--once")
+    for done in range(5):
+        assert f"\r\x1b[K{done} of 4 done" in output
+    assert not any("of 4 done" in line for line in shown(output)), output
+    assert sum("rotated" in line for line in shown(output)) == 4
+    assert sum("new version is current" in line for line in shown(output)) == 4
+    output = terminal(space, "rotate", "team/k0", "team/k1")
+    assert "1 of 2 done" in output and not any("of 2 done" in line for line in shown(output))
+    # Nothing is due: nothing is shown.
+    assert "done" not in terminal(space, "run", "--once")
+    assert "\r\x1b[K" not in terminal(space, "rotate", "team/k0", environment={"TERM": "dumb"})
+    done = space.run("rotate", "team/k0")
+    assert "of 1 done" not in done.stderr and ESCAPE not in done.stderr
+
+
+def test_progress_is_no_part_of_the_data(space):
+    """Standard error alone is a terminal."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        space.command("run", "--once", "--format", "json"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=follower, env=space.full_environment({"TERM": "xterm"}))
+    os.close(follower)
+    data, _ = child.communicate(timeout=60)
+    said = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert json.loads(data)["secrets"][0]["result"] == "rotated"
+    assert "0 of 1 done" in said and shown(said)[-1] == ""
 
 
 def test_a_reader_that_goes_away(rotated):

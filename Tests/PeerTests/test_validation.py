@@ -109,12 +109,12 @@ def test_all_files_and_documents_at_once(space):
 def test_errors_as_json(space):
     space.policy("one", marked(TWELVE, "")[0])
     answer = space.json("validate", codes=(65,))
-    assert set(answer) == {"diagnostics", "policies", "ok"} and answer["ok"] is False
+    assert set(answer) == {"diagnostics", "findings", "policies", "ok"} and answer["ok"] is False
     assert len(answer["diagnostics"]) == 12
     for entry in answer["diagnostics"]:
         assert set(entry) == {"file", "line", "column", "severity", "message"} and entry["severity"] == "error"
     space.policy("one", GOOD)
-    assert space.json("validate") == {"diagnostics": [], "policies": 1, "ok": True}
+    assert space.json("validate") == {"diagnostics": [], "findings": [], "policies": 1, "ok": True}
 
 
 UNKNOWN = {
@@ -192,6 +192,128 @@ def test_a_literal_where_a_reference_belongs(space, what):
     assert done.returncode == 65 and [place for place, _ in found] == expected
     assert "reference" in found[0][1] and "{env: NAME}" in found[0][1]
     assert "hunter2" not in done.stdout + done.stderr, "the secret is repeated"
+
+
+MISPLACED = {
+    "an identity as recipient": "backends: {v: {type: file-vault, directory: v, recipients: [IDENTITY]}}",
+    "a token as the name of a variable":
+        "backends: {b: {type: vault-kv2, address: 'https://h', auth: {token: {env: hvs.CANARY-4711}}}}",
+    "a token as a command": "alerts: {o: {type: webhook, url: 'https://h/', signingKey: {command: CANARY-4711}}}",
+    "a token as a secret's name": "alerts: {o: {type: webhook, url: 'https://h/', signingKey: {vault: CANARY-4711}}}",
+    "a token as the login": "backends: {b: {type: vault-kv2, address: 'https://h', auth: CANARY-4711}}",
+    "a password in an address": "alerts: {o: {type: webhook, url: 'https://keyturn:CANARY-4711@h/'}}",
+    "a credential in a plain address": "alerts: {o: {type: webhook, url: 'http://h.example.org/CANARY-4711'}}",
+    "a token where a number belongs": "issuers: {i: {type: random, length: CANARY-4711}}",
+    "a token where a duration belongs": "alerts: {o: {type: command, run: [./x], timeout: CANARY-4711}}",
+    "a token in a broken line": "alerts: {o: {type: command, run: [./x], token: 'CANARY-4711}}",
+    "a token in an unknown field": "alerts: {o: {type: command, run: [./x], password: CANARY-4711}}",
+    "a token as the identity": "identity: CANARY-4711",
+    "a token in place of a system": "alerts: {o: CANARY-4711}",
+}
+
+
+@pytest.mark.parametrize("what", MISPLACED)
+def test_a_misplaced_secret_is_never_repeated(space, what):
+    path = space.folder / "keyturn.yaml"
+    lines = [] if MISPLACED[what].startswith("identity") else ["identity: {file: var/identity.txt}"]
+    identity = next(line for line in space.identity.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-"))
+    path.write_text("\n".join([*lines, MISPLACED[what].replace("IDENTITY", identity)]) + "\n")
+    for arguments in (["validate"], ["validate", "--online"], ["validate", "--format", "json"], ["report"],
+                      ["run", "--once", "--log-level", "trace"]):
+        done = space.run(*arguments)
+        assert done.returncode == 65, (arguments, done.stdout, done.stderr)
+        said = (done.stdout + done.stderr).upper()
+        assert "CANARY" not in said and identity[16:] not in said, (arguments, said)
+
+
+# --- what would only fail later
+
+LATER = {
+    "a recipient that is none": (
+        dict(backends="v: {type: file-vault, directory: v, recipients: [RECIPIENT, «age1nonsense, «age1]}\n"),
+        "backends 'v': not an age recipient"),
+    "no login": (
+        dict(backends="b: {type: vault-kv2, address: 'https://h', auth: «{}}\n"),
+        "'auth' of backends 'b': it needs 'token' or 'appRole'"),
+    "two logins": (
+        dict(backends="b: {type: vault-kv2, address: 'https://h', "
+             "auth: {token: {env: A}, appRole: «{roleId: r, secretId: {env: B}}}}\n"),
+        "'auth' of backends 'b': it has both 'token' and 'appRole'"),
+    "a certificate without its key": (
+        dict(backends="b: {type: vault-kv2, address: 'https://h', auth: {token: {env: A}}, certificateFile: «c.pem}\n"),
+        "'certificateFile' needs 'keyFile'"),
+    "a key without its certificate": (
+        dict(backends="b: {type: vault-kv2, address: 'https://h', auth: {token: {env: A}}, keyFile: «c.pem}\n"),
+        "'keyFile' needs 'certificateFile'"),
+    "an access key id without its secret": (
+        dict(issuers="i: {type: aws-iam-access-key, credentials: {accessKeyId: «{env: A}}}\n"),
+        "'credentials' of issuers 'i': 'accessKeyId' needs 'secretAccessKey'"),
+    "a secret access key without its id": (
+        dict(backends="a: {type: aws-secrets-manager, region: x, credentials: {secretAccessKey: «{env: A}}}\n"),
+        "'secretAccessKey' needs 'accessKeyId'"),
+    "a session token alone": (
+        dict(backends="a: {type: aws-secrets-manager, region: x, credentials: {sessionToken: «{env: A}}}\n"),
+        "'sessionToken' needs 'accessKeyId'"),
+    "a plain address of a backend": (
+        dict(backends="b: {type: vault-kv2, address: «'http://bao.example.org:8200', auth: {token: {env: A}}}\n"),
+        "'address' of backends 'b' is plain http to another machine.*allowInsecure: true"),
+    "plain addresses of an issuer": (
+        dict(issuers="i: {type: aws-iam-access-key, endpoint: «'http://10.0.0.1:1', stsEndpoint: «'HTTP://sts', "
+             "allowInsecure: false}\n"), "is plain http to another machine"),
+    "a plain address of a sink": (
+        dict(alerts="o: {type: webhook, url: «http://hooks.example.org/x}\n"), "is plain http to another machine"),
+    "a host that only begins like this machine": (
+        dict(alerts="o: {type: webhook, url: «http://127.0.0.1.example.org/x}\n"), "is plain http"),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_settings_that_could_only_fail_later(space, what):
+    configuration, message = LATER[what]
+    space.configure(**configuration)
+    path = space.folder / "keyturn.yaml"
+    text, expected = marked(path.read_text().replace("RECIPIENT", space.recipient), "keyturn.yaml")
+    path.write_text(text)
+    done = space.run("validate")
+    found = read(done.stdout)
+    assert done.returncode == 65 and [place for place, _ in found] == expected, found
+    assert all(re.search(message, words) for _, words in found), found
+    assert space.run("run", "--once").returncode == 65
+
+
+def test_checks_that_could_only_fail_later(space):
+    done, found, expected = validate(space, {"key.yaml": policy(verify="""
+  - {type: http, url: «http://api.example.org/}
+  - {type: http, url: 'https://api.example.org/', value: «'{{value'}
+  - {type: http, url: 'https://api.example.org/', value: «'{{value|nonsense}}'}
+  - {type: http, url: 'https://api.example.org/', status: «[]}
+""")})
+    assert done.returncode == 65 and [place for place, _ in found] == expected, found
+    assert "plain http" in found[0][1] and "'value'" in found[1][1] and "at least 1 entry" in found[3][1]
+
+
+def test_plain_addresses_that_are_fine(space):
+    space.configure(
+        issuers="i: {type: aws-iam-access-key, endpoint: 'http://10.0.0.1:1', allowInsecure: true}\n",
+        backends="b: {type: vault-kv2, address: 'http://localhost:8200', auth: {token: {env: A}}}\n"
+        "c: {type: vault-kv2, address: 'http://[::1]:8200', auth: {token: {env: A}}}\n",
+        alerts="o: {type: webhook, url: 'http://127.4.5.6/'}\np: {type: webhook, url: {env: B}}\n")
+    space.policy("key", policy(verify="[{type: http, url: 'http://api.example.org/', allowInsecure: true}]"))
+    done = space.run("validate")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_no_region_anywhere_is_a_warning(space):
+    """The daemon may run with another environment."""
+    space.configure(backends="a: {type: aws-secrets-manager}\nb: {type: aws-secrets-manager, region: eu-west-1}\n")
+    done = space.run("validate")
+    assert done.returncode == 0
+    [(place, message)] = read(done.stdout)
+    assert place == Place("keyturn.yaml", 8, 6) and message.startswith("warning: backends 'a': it has no 'region'")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        assert space.run("validate", environment={name: "eu-north-1"}).stdout == ""
+    [entry] = space.json("validate")["diagnostics"]
+    assert entry["severity"] == "warning"
 
 
 # --- what arithmetic can prove

@@ -36,11 +36,7 @@ package struct WebhookSink: AlertSink {
         request.set("Content-Type", "application/json")
         request.set("webhook-id", event.id)
         request.set("webhook-timestamp", String(timestamp))
-        var signatures: [String] = []
-        for reference in signingKeys {
-            let signature = try WebhookSignature(secret: try await services.secrets.resolve(reference))
-            signatures.append(signature.sign(id: event.id, timestamp: timestamp, body: body))
-        }
+        let signatures = try await signatures().map { $0.sign(id: event.id, timestamp: timestamp, body: body) }
         if !signatures.isEmpty { request.set("webhook-signature", signatures.joined(separator: " ")) }
         let response: HTTPResponse
         do throws(HTTPError) { response = try await services.http.execute(request) } catch {
@@ -53,6 +49,22 @@ package struct WebhookSink: AlertSink {
         guard response.isSuccess else {
             throw SystemError(status: response.status, of: response, from: "the webhook", now: services.time.now())
         }
+    }
+
+    package func probe() async throws(SystemError) {
+        let url = try await url()
+        do throws(HTTPError) { _ = try RequestAddress(url) } catch {
+            throw SystemError(.misconfigured, "the webhook's address can't be used")
+        }
+        _ = try await signatures()
+    }
+
+    private func signatures() async throws(SystemError) -> [WebhookSignature] {
+        var signatures: [WebhookSignature] = []
+        for reference in signingKeys {
+            signatures.append(try WebhookSignature(secret: try await services.secrets.resolve(reference)))
+        }
+        return signatures
     }
 
     private func url() async throws(SystemError) -> String {

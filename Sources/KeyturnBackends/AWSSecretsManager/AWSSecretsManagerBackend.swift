@@ -199,7 +199,15 @@ extension AWSSecretsManagerBackend {
             ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
             ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
             ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
-        ]), target: ParameterSchema(),
+        ]) { parameters, environment in
+            let names = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+            guard parameters["region"] == nil, names.allSatisfy({ environment[$0] == nil }) else { return [] }
+            return [
+                ParameterProblem(
+                    path: [], message: "it has no 'region', and AWS_REGION is not set here; set it where Keyturn runs",
+                    isWarning: true)
+            ]
+        }, target: ParameterSchema(),
         traits: BackendTraits(staging: .unseen, readsBack: true, lists: true, destroys: false)
     ) { path in
         let allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_+=.@-"

@@ -29,8 +29,12 @@ package struct FileBackend: Backend {
     package func promote(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> Receipt {
         let path = try path(target)
         if case .goOn = try PromoteGuard.judge(try content(path), for: write, at: path) {
-            try AtomicFile.makeFolder(AtomicFile.folder(of: path))
-            try AtomicFile.write(write.value, to: path, mode: Self.mode(target), owner: try owner(target))
+            let owner = try owner(target)
+            let mode = Self.mode(target)
+            try AtomicFile.makeFolder(
+                AtomicFile.folder(of: path), mode: Self.folderMode(mode, isGivenAway: owner?.user != nil),
+                group: mode & 0o040 != 0 ? owner?.group : nil)
+            try AtomicFile.write(write.value, to: path, mode: mode, owner: owner)
         }
         // Also when the value was there already: the answer to the last reload may have been lost.
         try await reload(target)
@@ -57,11 +61,7 @@ package struct FileBackend: Backend {
     package func probe(_ target: BackendTarget) async throws(SystemError) {
         let path = try path(target)
         _ = try owner(target)
-        try AtomicFile.makeFolder(AtomicFile.folder(of: path))
-        guard FileManager.default.isWritableFile(atPath: AtomicFile.folder(of: path)) else {
-            throw SystemError(
-                .forbidden, "\(AtomicFile.folder(of: path)) can't be written", advice: "check its owner and mode")
-        }
+        try AtomicFile.probeFolder(AtomicFile.folder(of: path))
     }
 
     private func path(_ target: BackendTarget) throws(SystemError) -> String {
@@ -95,6 +95,12 @@ package struct FileBackend: Backend {
 
     private static func mode(_ target: BackendTarget) -> UInt32 {
         UInt32(target.parameters.string("mode") ?? "0600", radix: 8) ?? 0o600
+    }
+
+    /// Who may read a file may also get to it: the group with 0750, others with 0755; another owner, whose folder it is
+    /// not, by search alone with 0711.
+    private static func folderMode(_ mode: UInt32, isGivenAway: Bool) -> UInt32 {
+        0o700 | (mode & 0o040 != 0 ? 0o050 : 0) | (mode & 0o004 != 0 ? 0o055 : 0) | (isGivenAway ? 0o011 : 0)
     }
 
     private func owner(_ target: BackendTarget) throws(SystemError) -> (user: UInt32?, group: UInt32?)? {

@@ -91,13 +91,7 @@ package struct FileVaultBackend: Backend {
 
     package func probe(_ target: BackendTarget) async throws(SystemError) {
         _ = try identities()
-        try vault.locked { () throws(SystemError) in
-            let folder = try vault.folder(target.path)
-            try AtomicFile.makeFolder(folder)
-            guard FileManager.default.isWritableFile(atPath: folder) else {
-                throw SystemError(.forbidden, "\(folder) can't be written", advice: "check its owner and mode")
-            }
-        }
+        try AtomicFile.probeFolder(try vault.folder(target.path))
     }
 
     private func encrypt(_ value: SecretValue) throws(SystemError) -> SecretValue {
@@ -145,12 +139,22 @@ extension FileVaultBackend {
             ParameterField(
                 "recipients", .list(of: .string(), minimumCount: 1), required: true, "Who can open it: age1..."),
             ParameterField("identity", .path, "Identity file to read with; that of Keyturn when absent."),
-        ]), target: ParameterSchema(),
+        ]) { parameters, _ in recipientProblems(parameters.strings("recipients") ?? []) }, target: ParameterSchema(),
         traits: BackendTraits(staging: .unseen, readsBack: true, lists: true, destroys: true)
     ) { path in
         do throws(InvalidSecretName) {
             _ = try SecretName(path)
             return nil
         } catch { return error.reason }
+    }
+
+    /// The recipient itself is not repeated: an identity may stand there by mistake.
+    private static func recipientProblems(_ recipients: [String]) -> [ParameterProblem] {
+        recipients.enumerated().compactMap { index, text in
+            do throws(AgeError) {
+                _ = try X25519Recipient(parsing: text)
+                return nil
+            } catch { return ParameterProblem(path: ["recipients", String(index)], message: error.description) }
+        }
     }
 }

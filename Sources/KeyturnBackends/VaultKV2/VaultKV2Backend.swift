@@ -225,33 +225,37 @@ extension VaultKV2Backend {
 
     static let description = BackendDescription(
         type: "vault-kv2", summary: "KV version 2 of HashiCorp Vault or OpenBao.",
-        configuration: ParameterSchema([
-            ParameterField("address", .url, required: true, "The server, such as https://vault:8200."),
-            ParameterField("mount", .string(), default: .string("secret"), "Where the engine is mounted."),
-            ParameterField("namespace", .string(), "The namespace, such as team/."),
-            ParameterField(
-                "auth",
-                .object(
-                    ParameterSchema([
-                        ParameterField("token", .secret, "Reference to a token."),
-                        ParameterField(
-                            "appRole",
-                            .object(
-                                ParameterSchema([
-                                    ParameterField("roleId", .string(), required: true, "The role's id."),
-                                    ParameterField("secretId", .secret, required: true, "Reference to the secret id."),
-                                    ParameterField(
-                                        "mount", .string(), default: .string("approle"), "Where it is mounted."),
-                                ])), "Login by AppRole."),
-                    ])), required: true, "How to log in: token or appRole."),
-            ParameterField(
-                "field", .string(), default: .string("value"), "The field that holds a value without `format: json`."),
-            ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-            ParameterField("certificateFile", .path, "PEM file of our client certificate."),
-            ParameterField("keyFile", .path, "PEM file of its key."),
-            ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
-        ]),
+        configuration: ParameterSchema(
+            [
+                ParameterField("address", .url, required: true, "The server, such as https://vault:8200."),
+                ParameterField("mount", .string(), default: .string("secret"), "Where the engine is mounted."),
+                ParameterField("namespace", .string(), "The namespace, such as team/."),
+                ParameterField(
+                    "auth",
+                    .object(
+                        ParameterSchema(
+                            [
+                                ParameterField("token", .secret, "Reference to a token."),
+                                ParameterField(
+                                    "appRole",
+                                    .object(
+                                        ParameterSchema([
+                                            ParameterField("roleId", .string(), required: true, "The role's id."),
+                                            ParameterField(
+                                                "secretId", .secret, required: true, "Reference to the secret id."),
+                                            ParameterField(
+                                                "mount", .string(), default: .string("approle"), "Where it is mounted."),
+                                        ])), "Login by AppRole."),
+                            ], check: loginProblems)), required: true, "How to log in: token or appRole."),
+                ParameterField(
+                    "field", .string(), default: .string("value"),
+                    "The field that holds a value without `format: json`."),
+                ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
+                ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
+                ParameterField("certificateFile", .path, "PEM file of our client certificate."),
+                ParameterField("keyFile", .path, "PEM file of its key."),
+                ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+            ], check: certificateProblems),
         target: ParameterSchema([
             ParameterField("field", .string(), "The field that holds the value, in place of the backend's."),
             ParameterField(
@@ -261,5 +265,25 @@ extension VaultKV2Backend {
     ) { path in
         path.split(separator: "/", omittingEmptySubsequences: false).contains { $0.isEmpty || $0 == "." || $0 == ".." }
             ? "it may not hold empty, '.' or '..' segments" : nil
+    }
+
+    @Sendable private static func loginProblems(
+        _ auth: Parameters, _ environment: [String: String]
+    ) -> [ParameterProblem] {
+        switch (auth["token"], auth["appRole"]) {
+        case (nil, nil): [ParameterProblem(path: [], message: "it needs 'token' or 'appRole'")]
+        case (_?, _?): [ParameterProblem(path: ["appRole"], message: "it has both 'token' and 'appRole'; keep one")]
+        default: []
+        }
+    }
+
+    @Sendable private static func certificateProblems(
+        _ parameters: Parameters, _ environment: [String: String]
+    ) -> [ParameterProblem] {
+        switch (parameters["certificateFile"], parameters["keyFile"]) {
+        case (_?, nil): [ParameterProblem(path: ["certificateFile"], message: "'certificateFile' needs 'keyFile'")]
+        case (nil, _?): [ParameterProblem(path: ["keyFile"], message: "'keyFile' needs 'certificateFile'")]
+        default: []
+        }
     }
 }

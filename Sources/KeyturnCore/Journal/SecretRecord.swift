@@ -83,7 +83,7 @@ package struct SecretRecord: Sendable, Codable, Equatable {
     package var current: VersionRecord? { versions.last { $0.stage == .current } }
     package var pending: VersionRecord? { versions.last { $0.stage == .pending } }
     /// Versions that are on their way out, oldest first.
-    package var leaving: [VersionRecord] { versions.filter { $0.stage == .previous || $0.stage == .disabled } }
+    package var leaving: [VersionRecord] { versions.filter(\.isLeaving) }
     /// The number that the next version gets.
     package var nextNumber: Int { max(versions.map(\.number).max() ?? 0, rotation?.version ?? 0) + 1 }
 

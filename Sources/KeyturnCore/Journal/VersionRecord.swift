@@ -48,6 +48,9 @@ package struct VersionRecord: Sendable, Codable, Equatable {
         self.adopted = adopted
     }
 
+    /// Whether it is on its way out.
+    package var isLeaving: Bool { stage == .previous || stage == .disabled }
+
     /// One backend that got the version.
     package struct StoredBackend: Sendable, Codable, Equatable {
         package let target: BackendTarget

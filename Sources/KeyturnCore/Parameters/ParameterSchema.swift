@@ -16,7 +16,7 @@ package indirect enum ParameterKind: Sendable {
     case secret
     /// A path; relative ones are taken from the configuration file's folder and made absolute when loaded.
     case path
-    /// `http://` or `https://` with a host.
+    /// `http://` or `https://` with a host. Plain `http://` to another machine needs `allowInsecure: true` beside it.
     case url
     /// A program and its arguments; a relative program with a slash is taken from the configuration file's folder.
     case command
@@ -50,14 +50,21 @@ package struct ParameterField: Sendable {
 
 /// The parameters that a system takes, in the order in which they are shown.
 package struct ParameterSchema: Sendable {
-    package let fields: [ParameterField]
+    /// Finds what the fields alone cannot see; gets parameters in which each field is right, and the environment.
+    package typealias Check = @Sendable (Parameters, [String: String]) -> [ParameterProblem]
 
-    package init(_ fields: [ParameterField] = []) { self.fields = fields }
+    package let fields: [ParameterField]
+    package let check: Check
+
+    package init(_ fields: [ParameterField] = [], check: @escaping Check = { _, _ in [] }) {
+        self.fields = fields
+        self.check = check
+    }
 }
 
 /// Something wrong with parameters that the schema alone cannot see.
 package struct ParameterProblem: Sendable, Equatable {
-    /// The way to the parameter, such as `["classes", "digits"]`; empty for the whole.
+    /// The way to the parameter, such as `["classes", "digits"]` or `["recipients", "0"]`; empty for the whole.
     package let path: [String]
     package let message: String
     package let isWarning: Bool

@@ -30,13 +30,13 @@ package enum Planner {
                 RotationTiming.next(policy: policy, current: current, schedule: record.schedule)
             } else { nil }
         let judged = rotation(facts, record, timing, now)
-        let held = record.quarantine != nil || record.pausedSince != nil
-        let retirements = record.leaving.map { retirement(of: $0, facts, record, now) }
+        let held = held(record)?.sentence
+        let retirements = record.leaving.map { retirement(of: $0, facts, record, held: held, now) }
         return SecretPlan(
             secret: secret, state: state(facts, record, timing, judged, now), action: judged.action, at: judged.at,
             reason: judged.reason, sentence: judged.sentence, isBlocked: judged.isBlocked, timing: timing,
             retirements: retirements,
-            nextLook: nextLook(record, timing, judged, held ? [] : retirements, now))
+            nextLook: nextLook(record, timing, judged, retirements, now))
     }
 
     /// The planned rotation before it is dressed up as a plan.
@@ -52,15 +52,7 @@ package enum Planner {
     private static func rotation(
         _ facts: SecretFacts, _ record: SecretRecord, _ timing: RotationTiming?, _ now: Date
     ) -> Judgement {
-        if let quarantine = record.quarantine {
-            return Judgement(
-                action: .none, at: nil, reason: .quarantined,
-                sentence: "quarantined: \(quarantine.reason); mend it, then `keyturn resume \(record.name)`")
-        }
-        if record.pausedSince != nil {
-            return Judgement(
-                action: .none, at: nil, reason: .paused, sentence: "paused; `keyturn resume \(record.name)` goes on")
-        }
+        if let held = held(record) { return held }
         if let rotation = record.rotation { return underWay(rotation, now) }
         guard facts.policy != nil else {
             return Judgement(
@@ -108,6 +100,18 @@ package enum Planner {
             facts, record, now)
     }
 
+    /// Why nothing at all is done for a secret, when a person has to release it first.
+    private static func held(_ record: SecretRecord) -> Judgement? {
+        if let quarantine = record.quarantine {
+            return Judgement(
+                action: .none, at: nil, reason: .quarantined,
+                sentence: "quarantined: \(quarantine.reason); mend it, then `keyturn resume \(record.name)`")
+        }
+        guard record.pausedSince != nil else { return nil }
+        return Judgement(
+            action: .none, at: nil, reason: .paused, sentence: "paused; `keyturn resume \(record.name)` goes on")
+    }
+
     private static func underWay(_ rotation: RotationRecord, _ now: Date) -> Judgement {
         guard let failure = rotation.lastError else {
             return Judgement(
@@ -143,13 +147,14 @@ package enum Planner {
     }
 
     private static func retirement(
-        of version: VersionRecord, _ facts: SecretFacts, _ record: SecretRecord, _ now: Date
+        of version: VersionRecord, _ facts: SecretFacts, _ record: SecretRecord, held: String?, _ now: Date
     ) -> PlannedRetirement {
-        let gates = RetirementGate.judge(
-            RetirementFacts(
-                version: version, successor: record.current, rotationInFlight: record.rotation != nil, now: now,
-                rule: facts.policy?.retirement ?? RetirementRule(),
-                reportsLastUse: facts.traits?.reportsLastUse ?? false, disables: facts.traits?.disables ?? false))
+        var known = RetirementFacts(
+            version: version, successor: record.current, rotationInFlight: record.rotation != nil, now: now,
+            rule: facts.policy?.retirement ?? RetirementRule(),
+            reportsLastUse: facts.traits?.reportsLastUse ?? false, disables: facts.traits?.disables ?? false)
+        known.held = held
+        let gates = RetirementGate.judge(known)
         let blocked = gates.filter { $0.verdict == .blocked }
         let at: Date? =
             blocked.contains { $0.opensAt == nil } ? nil : blocked.compactMap(\.opensAt).max() ?? now

@@ -61,4 +61,11 @@ package struct AlertEvent: Sendable, Codable, Equatable {
 /// repeats. Success means that the receiver has it. Errors are `SystemError`s without values.
 package protocol AlertSink: Sendable {
     func deliver(_ event: AlertEvent) async throws(SystemError)
+
+    /// Whether what it is configured with can be used, such as its references. It tells nobody.
+    func probe() async throws(SystemError)
+}
+
+extension AlertSink {
+    package func probe() async throws(SystemError) {}
 }

@@ -185,7 +185,8 @@ package protocol Backend: Sendable {
     /// What is stored. Throws `unsupported` where `traits.lists` is false.
     func list(at target: BackendTarget) async throws(SystemError) -> [ListedVersion]
 
-    /// A harmless call that shows whether the system is reachable and our credential may do what rotations need.
+    /// A harmless call that shows whether the system is reachable and our credential may do what rotations need. It changes
+    /// nothing there, and makes nothing.
     func probe(_ target: BackendTarget) async throws(SystemError)
 }
 

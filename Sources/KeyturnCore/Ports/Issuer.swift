@@ -148,6 +148,14 @@ package protocol Issuer: Sendable {
 
     /// Ends the key for good.
     func revoke(_ key: KeyHandle) async throws(SystemError)
+
+    /// A harmless question that shows whether the system is reachable and our credential may ask about the subject which
+    /// `parameters` name. Read-only; an issuer that asks nobody has nothing to do.
+    func probe(_ parameters: Parameters) async throws(SystemError)
+}
+
+extension Issuer {
+    package func probe(_ parameters: Parameters) async throws(SystemError) {}
 }
 
 /// The power to switch a key off and on again.

@@ -2,6 +2,8 @@ package import Foundation
 
 /// A condition that must hold before a key is retired. `explain` names the one that blocks.
 package enum RetirementGate: String, Sendable, Codable, CaseIterable {
+    /// The secret is neither paused nor quarantined.
+    case secretReleased = "secret-released"
     /// A later version is current, and no rotation of the secret is under way.
     case successorPromoted = "successor-promoted"
     /// The grace is over.
@@ -54,6 +56,8 @@ package struct RetirementFacts: Sendable {
     /// Whether the user declared the version compromised: it goes at once.
     package var skipsPatience: Bool { version.tainted }
 
+    /// Why nothing is done for the secret, in one sentence; `nil` when it is neither paused nor quarantined.
+    package var held: String?
     /// Required backends that do not have the new value as current; empty when all have.
     package var unconfirmedBackends: [String]?
     package var successorWorks: Bool?
@@ -87,6 +91,7 @@ extension RetirementGate {
     /// How this gate stands; `nil` where it does not apply.
     package func judge(_ facts: RetirementFacts) -> GateResult? {
         switch self {
+        case .secretReleased: facts.held.map { GateResult(.secretReleased, .blocked, $0) }
         case .successorPromoted: Self.successor(facts)
         case .gracePassed: Self.grace(facts)
         case .backoffPassed: Self.backoff(facts)

@@ -31,7 +31,19 @@ package struct AWSCredentialSource: Sendable {
         ParameterField("secretAccessKey", .secret, "Reference to the secret access key."),
         ParameterField("sessionToken", .secret, "Reference to a session token, for temporary credentials."),
         ParameterField("profile", .string(), "Profile in the shared credentials file."),
-    ])
+    ]) { parameters, _ in
+        switch (parameters["accessKeyId"], parameters["secretAccessKey"], parameters["sessionToken"]) {
+        case (_?, nil, _): [ParameterProblem(path: ["accessKeyId"], message: "'accessKeyId' needs 'secretAccessKey'")]
+        case (nil, _?, _):
+            [ParameterProblem(path: ["secretAccessKey"], message: "'secretAccessKey' needs 'accessKeyId'")]
+        case (nil, nil, _?):
+            [
+                ParameterProblem(
+                    path: ["sessionToken"], message: "'sessionToken' needs 'accessKeyId' and 'secretAccessKey'")
+            ]
+        default: []
+        }
+    }
 
     /// - Parameter parameters: the map under `credentials`; `nil` means environment, then shared file.
     package init(

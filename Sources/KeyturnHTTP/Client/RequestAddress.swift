@@ -1,4 +1,5 @@
 import Foundation
+import KeyturnCore
 
 /// The parts of a URL that decide whether a request may be sent.
 package struct RequestAddress: Sendable {
@@ -33,9 +34,5 @@ package struct RequestAddress: Sendable {
     }
 
     /// Whether the host is this machine: `localhost`, 127.0.0.0/8 or ::1.
-    package var isLoopback: Bool {
-        if host.lowercased() == "localhost" || host == "::1" { return true }
-        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
-    }
+    package var isLoopback: Bool { Loopback.contains(host) }
 }

@@ -169,6 +169,8 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         return keys
     }
 
+    package func probe(_ parameters: Parameters) async throws(SystemError) { _ = try await keys(for: parameters) }
+
     private func user(_ parameters: Parameters) -> String { parameters.string("user") ?? "" }
 
     private func call(

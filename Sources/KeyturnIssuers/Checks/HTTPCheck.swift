@@ -65,10 +65,16 @@ package struct HTTPCheck: KeyVerifier {
                 ParameterField(
                     "value", .string(), default: .string("Bearer {{value}}"), "The header's value, as a template."),
                 ParameterField(
-                    "status", .list(of: .integer(100...599)), "Statuses that mean yes; 200 and 204 when absent."),
+                    "status", .list(of: .integer(100...599), minimumCount: 1),
+                    "Statuses that mean yes; 200 and 204 when absent."),
                 ParameterField("timeout", .duration(1...120), default: .integer(10), "How long it may take."),
                 ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
                 ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
-            ]))
+            ]) { parameters, _ in
+                do throws(InvalidTemplate) {
+                    _ = try ValueTemplate(parameters.string("value") ?? "")
+                    return []
+                } catch { return [ParameterProblem(path: ["value"], message: "'value': \(error.reason)")] }
+            })
     ) { (parameters, services) throws(SystemError) in try HTTPCheck(parameters, services) }
 }

@@ -155,6 +155,10 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         }
     }
 
+    package func probe(_ parameters: Parameters) async throws(SystemError) {
+        if traits.kind == .listable { _ = try await keys(for: parameters) }
+    }
+
     private func question(_ operation: String, _ key: KeyHandle, withValue: Bool = false) -> Question {
         var question = Question(operation: operation)
         question.secret = key.secret.text

@@ -18,7 +18,8 @@ package enum ConfigurationLoader {
     ) -> (Configuration?, [Diagnostic]) {
         let folder = URL(filePath: file).deletingLastPathComponent().standardizedFileURL.path(percentEncoded: false)
         let trimmed = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
-        let reader = DocumentReader(file: URL(filePath: file).lastPathComponent, folder: trimmed)
+        let reader = DocumentReader(
+            file: URL(filePath: file).lastPathComponent, folder: trimmed, environment: environment)
         let data: Data
         do throws(UnreadableFile) { data = try SourceFile.read(file, upTo: YAMLFile.largest + 1) } catch {
             reader.complain(

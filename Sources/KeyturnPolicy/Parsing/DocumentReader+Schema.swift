@@ -3,12 +3,14 @@ import KeyturnCore
 import Yams
 
 extension DocumentReader {
-    /// Reads parameters as a schema asks for them, with the defaults put in.
+    /// Reads parameters as a schema asks for them, with the defaults put in. Where each of them is right, the schema's own
+    /// check looks at them together.
     ///
     /// - Parameter also: names that are read elsewhere and are no mistake here.
     func parameters(
         _ fields: Fields, _ schema: ParameterSchema, _ what: String, also: [String] = []
     ) -> Parameters {
+        let before = diagnostics.count
         expect(schema.fields.map(\.name) + also, in: fields, what)
         var parameters: Parameters = [:]
         for field in schema.fields {
@@ -20,7 +22,43 @@ extension DocumentReader {
                 parameters[field.name] = fallback
             }
         }
+        for field in schema.fields where field.kind.takesURL { refusePlain(field.name, fields, parameters, what) }
+        guard diagnostics.count == before else { return parameters }
+        for problem in schema.check(parameters, environment) {
+            complain(
+                at: mark(of: problem.path, in: fields), "\(what): \(problem.message)",
+                severity: problem.isWarning ? .warning : .error)
+        }
         return parameters
+    }
+
+    /// Plain HTTP leaves this machine only where that is said to be wanted.
+    private func refusePlain(_ name: String, _ fields: Fields, _ parameters: Parameters, _ what: String) {
+        // One that is no boolean was complained about.
+        guard fields["allowInsecure"] == nil || parameters.boolean("allowInsecure") == false,
+            let parts = parameters.string(name).flatMap(URLComponents.init(string:)),
+            parts.scheme?.lowercased() == "http", let host = parts.host, !Loopback.contains(host)
+        else { return }
+        complain(
+            at: fields[name]?.mark,
+            "'\(name)' of \(what) is plain http to another machine; use https://, or set 'allowInsecure: true' where the network is trusted"
+        )
+    }
+
+    /// The place that a path leads to, as far as it is written there.
+    private func mark(of path: [String], in fields: Fields) -> Mark? {
+        guard let first = path.first, var node = fields[first] else { return fields.mark }
+        for step in path.dropFirst() {
+            let next: Node? =
+                switch node {
+                case .mapping(let mapping): mapping.first { $0.key.scalar?.string == step }?.value
+                case .sequence(let sequence): Int(step).flatMap { sequence.indices.contains($0) ? sequence[$0] : nil }
+                case .scalar, .alias: nil
+                }
+            guard let next else { break }
+            node = next
+        }
+        return node.mark
     }
 
     private func value(_ node: Node, _ kind: ParameterKind, _ what: String) -> ParameterValue? {
@@ -121,7 +159,14 @@ extension DocumentReader {
             return nil
         }
         switch entry.name {
-        case "env": return string(entry.value, "'env' of \(what)").map(SecretReference.environment)
+        case "env":
+            guard let name = string(entry.value, "'env' of \(what)") else { return nil }
+            guard Self.isVariable(name) else {
+                // It may be the secret itself.
+                complain(at: entry.value.mark, "'env' of \(what) is not the name of a variable, such as API_KEY")
+                return nil
+            }
+            return .environment(name)
         case "file": return string(entry.value, "'file' of \(what)").map { .file(absolute($0)) }
         case "command": return command(entry.value, "'command' of \(what)").map(SecretReference.command)
         default:
@@ -132,6 +177,17 @@ extension DocumentReader {
             }
             return .vault(name)
         }
+    }
+
+    private static func isVariable(_ name: String) -> Bool {
+        name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        } && name.first?.isNumber == false
     }
 
     /// Any YAML, with plain scalars as what they look like.
@@ -149,6 +205,17 @@ extension DocumentReader {
             let pairs = mapping.map { key, value in (key.scalar?.string ?? "", plain(value)) }
             return .map(Dictionary(pairs) { first, _ in first })
         case .alias: return .null
+        }
+    }
+}
+
+extension ParameterKind {
+    /// Whether an address may stand there.
+    fileprivate var takesURL: Bool {
+        switch self {
+        case .url: true
+        case .either(let kinds): kinds.contains { $0.takesURL }
+        default: false
         }
     }
 }

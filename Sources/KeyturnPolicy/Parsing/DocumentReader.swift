@@ -8,11 +8,14 @@ final class DocumentReader {
     let file: String
     /// The configuration file's folder, from which relative paths are taken.
     let folder: String
+    /// What checks of parameters may look at.
+    let environment: [String: String]
     private(set) var diagnostics: [Diagnostic] = []
 
-    init(file: String, folder: String) {
+    init(file: String, folder: String, environment: [String: String] = [:]) {
         self.file = file
         self.folder = folder
+        self.environment = environment
     }
 
     func complain(at mark: Mark?, _ message: String, severity: Diagnostic.Severity = .error) {

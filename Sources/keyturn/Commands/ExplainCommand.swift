@@ -31,13 +31,13 @@ struct ExplainCommand: KeyturnCommand {
             let gate: String
             let verdict: String
             let sentence: String
-            let opensAt: Date?
+            @Nullable var opensAt: Date?
         }
         let secret: String
         let settings: [Setting]
         let state: String
         let action: String
-        let at: Date?
+        @Nullable var at: Date?
         let why: [String]
         let gates: [Gate]
     }
@@ -79,7 +79,7 @@ struct ExplainCommand: KeyturnCommand {
         case .every(let duration): all.append(setting("rotate.every", "\(duration)"))
         case .cron(let expression): all.append(setting("rotate.cron", "\(expression)"))
         }
-        all.append(setting("rotate.timezone", rotation.timeZone.identifier))
+        all.append(setting("rotate.timezone", TimeText.name(of: rotation.timeZone)))
         if let renewBefore = rotation.renewBefore { all.append(setting("rotate.renewBefore", "\(renewBefore)")) }
         if let jitter = rotation.jitter { all.append(setting("rotate.jitter", "\(jitter)")) }
         if let window = rotation.window {

@@ -52,7 +52,9 @@ struct GlobalOptions: ParsableArguments {
 
     static func absolute(_ path: String) -> String {
         let full = path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
-        return URL(filePath: full).standardizedFileURL.path(percentEncoded: false)
+        let clean = URL(filePath: full).standardizedFileURL.path(percentEncoded: false)
+        // A folder that is there gets a slash at its end.
+        return clean.count > 1 && clean.hasSuffix("/") ? String(clean.dropLast()) : clean
     }
 }
 

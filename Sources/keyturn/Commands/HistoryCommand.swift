@@ -27,9 +27,9 @@ struct HistoryCommand: KeyturnCommand {
         let sequence: Int64
         let at: Date
         let kind: String
-        let secret: String?
-        let version: Int?
-        let step: String?
+        @Nullable var secret: String?
+        @Nullable var version: Int?
+        @Nullable var step: String?
         let actor: String
         let detail: [String: String]
         let hash: String
@@ -102,7 +102,7 @@ struct AuditVerifyCommand: KeyturnCommand {
         let entries: Int64
         let head: String
         let ok: Bool
-        let problem: String?
+        @Nullable var problem: String?
     }
 
     func execute() async throws {

@@ -24,10 +24,9 @@ struct OrphansListCommand: KeyturnCommand {
         let secret: String
         let version: Int
         let issuer: String
-        let keyId: String?
         let state: String
         let since: Date
-        let until: Date?
+        @Nullable var until: Date?
         let detail: String
     }
 
@@ -42,7 +41,7 @@ struct OrphansListCommand: KeyturnCommand {
         case .json:
             let entries = orphans.map {
                 Wire(
-                    id: $0.id, secret: $0.secret.text, version: $0.version, issuer: $0.issuer, keyId: $0.keyID,
+                    id: $0.id, secret: $0.secret.text, version: $0.version, issuer: $0.issuer,
                     state: $0.state.rawValue, since: $0.since, until: $0.until, detail: $0.detail)
             }
             Terminal.print(try JSONText.pretty(["orphans": entries]))

@@ -53,11 +53,19 @@ struct ResumeCommand: KeyturnCommand {
         let names = try await SecretNames.known(secrets, composition, journal)
         let actor = ProcessInfo.processInfo.userName
         for name in names {
-            try await journal.setPaused(false, of: name, at: Date(), actor: actor)
-            if try await journal.record(of: name)?.quarantine != nil {
+            let record = try await journal.record(of: name)
+            guard record?.quarantine != nil || record?.pausedSince != nil else {
+                Terminal.tell("\(name) is neither paused nor quarantined")
+                continue
+            }
+            if record?.quarantine != nil {
                 let running = try await composition.engine(.shared)
+                defer { running.finish() }
                 try await running.engine.release(name, actor: actor)
-                running.finish()
+            }
+            // Last: nothing is done before all that holds the secret is lifted.
+            if record?.pausedSince != nil {
+                try await journal.setPaused(false, of: name, at: Date(), actor: actor)
             }
             Terminal.tell("\(name) is resumed")
         }

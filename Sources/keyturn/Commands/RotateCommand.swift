@@ -46,7 +46,11 @@ struct RotateCommand: KeyturnCommand {
                 try await running.engine.request(
                     name, compromised: compromised, actor: ProcessInfo.processInfo.userName)
             }
-            let outcomes = try await StopSignals.watching(running) { try await running.engine.pass(only: names) }
+            let outcomes = try await Progress.shown { progress in
+                try await StopSignals.watching(running) {
+                    try await running.engine.pass(only: names, progress: progress)
+                }
+            }
             running.finish()
             try conclude(outcomes)
         } catch JournalError.locked {
@@ -63,18 +67,8 @@ struct RotateCommand: KeyturnCommand {
         running.finish()
         Terminal.tell("the running daemon was asked for it")
         let journal = try composition.writeJournal()
-        let end = ContinuousClock.now + .seconds(patience)
-        var open = Set(names)
-        while !open.isEmpty, ContinuousClock.now < end {
-            try await SystemTimekeeper().sleep(for: .milliseconds(200))
-            for name in open {
-                guard let record = try await journal.record(of: name) else { continue }
-                let failed = record.rotation?.lastError != nil || record.quarantine != nil
-                // A compromised key is not dealt with until it is gone.
-                let isOver =
-                    record.request == nil && record.rotation == nil && !(compromised && !record.leaving.isEmpty)
-                if failed || isOver { open.remove(name) }
-            }
+        let open = try await Progress.shown { progress in
+            try await stillOpen(names, after: patience, journal, progress)
         }
         var outcomes: [WorkOutcome] = []
         for name in names {
@@ -86,6 +80,29 @@ struct RotateCommand: KeyturnCommand {
                     ?? WorkOutcome(secret: name, result: open.contains(name) ? .nothingDue : .rotated))
         }
         try conclude(outcomes)
+    }
+
+    /// Watches the secrets until all are dealt with, or the patience ends; gives those that are not.
+    private func stillOpen(
+        _ names: [SecretName], after patience: Double, _ journal: SQLiteJournal,
+        _ progress: @Sendable (_ done: Int, _ total: Int) -> Void
+    ) async throws -> Set<SecretName> {
+        let end = ContinuousClock.now + .seconds(patience)
+        var open = Set(names)
+        let total = open.count
+        while !open.isEmpty, ContinuousClock.now < end {
+            progress(total - open.count, total)
+            try await SystemTimekeeper().sleep(for: .milliseconds(200))
+            for name in open {
+                guard let record = try await journal.record(of: name) else { continue }
+                let failed = record.rotation?.lastError != nil || record.quarantine != nil
+                // A compromised key is not dealt with until it is gone.
+                let isOver =
+                    record.request == nil && record.rotation == nil && !(compromised && !record.leaving.isEmpty)
+                if failed || isOver { open.remove(name) }
+            }
+        }
+        return open
     }
 
     private func conclude(_ outcomes: [WorkOutcome]) throws {

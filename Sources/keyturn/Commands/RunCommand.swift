@@ -30,7 +30,9 @@ struct RunCommand: KeyturnCommand {
         let composition = try Composition.load(options)
         guard once else { return try await Daemon(composition: composition, options: options).run() }
         let running = try await composition.engine(.alone, inlineWait: patience)
-        let outcomes = try await StopSignals.watching(running) { try await running.engine.pass() }
+        let outcomes = try await Progress.shown { progress in
+            try await StopSignals.watching(running) { try await running.engine.pass(progress: progress) }
+        }
         running.finish()
         let summary = PassSummary(outcomes: outcomes)
         try summary.show(options)

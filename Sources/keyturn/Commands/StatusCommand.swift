@@ -41,8 +41,8 @@ struct StatusCommand: KeyturnCommand {
             var line = "  version \(version.number)  \(version.stage.rawValue)"
             if let keyID = version.keyID { line += "  key \(keyID.prefix(40))" }
             if let promotedAt = version.promotedAt { line += "  current since \(TimeText.local(promotedAt, in: zone))" }
-            if version.stage == .previous || version.stage == .disabled {
-                line += "  retires \(TimeText.local(version.retireAt, in: zone))"
+            if version.isLeaving {
+                line += row.isHeld ? "  stays" : "  retires \(TimeText.local(version.retireAt, in: zone))"
             } else if version.stage.mayExistAtIssuer {
                 line += version.expiresAt.map { "  expires \(TimeText.local($0, in: zone))" } ?? "  never expires"
             }
@@ -75,58 +75,36 @@ struct StatusWire: Encodable {
         let number: Int
         let stage: String
         let issuedAt: Date
-        let expiresAt: Date?
-        let promotedAt: Date?
-        let retireAt: Date?
-        let keyId: String?
-
-        enum CodingKeys: CodingKey { case number, stage, issuedAt, expiresAt, promotedAt, retireAt, keyId }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(number, forKey: .number)
-            try container.encode(stage, forKey: .stage)
-            try container.encode(issuedAt, forKey: .issuedAt)
-            try container.encode(expiresAt, forKey: .expiresAt)
-            try container.encode(promotedAt, forKey: .promotedAt)
-            try container.encode(retireAt, forKey: .retireAt)
-            try container.encode(keyId, forKey: .keyId)
-        }
+        @Nullable var expiresAt: Date?
+        @Nullable var promotedAt: Date?
+        @Nullable var retireAt: Date?
+        @Nullable var keyId: String?
     }
 
     struct Rotation: Encodable {
         let step: String
         let attempt: Int
-        let lastError: String?
-        let nextAttempt: Date?
-
-        enum CodingKeys: CodingKey { case step, attempt, lastError, nextAttempt }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(step, forKey: .step)
-            try container.encode(attempt, forKey: .attempt)
-            try container.encode(lastError, forKey: .lastError)
-            try container.encode(nextAttempt, forKey: .nextAttempt)
-        }
+        @Nullable var lastError: String?
+        @Nullable var nextAttempt: Date?
     }
 
     struct Entry: Encodable {
         let secret: String
         let state: String
         let versions: [Version]
-        let nextRotation: Date?
-        let rotation: Rotation?
-        let quarantined: String?
-        let pausedSince: Date?
+        @Nullable var nextRotation: Date?
+        @Nullable var rotation: Rotation?
+        @Nullable var quarantined: String?
+        @Nullable var pausedSince: Date?
 
         init(_ row: ReportRow) {
             secret = row.plan.secret.text
             state = row.plan.state.rawValue
-            versions = (row.record?.versions ?? []).map {
+            versions = (row.record?.versions ?? []).map { version in
                 Version(
-                    number: $0.number, stage: $0.stage.rawValue, issuedAt: $0.issuedAt, expiresAt: $0.expiresAt,
-                    promotedAt: $0.promotedAt, retireAt: $0.retireAt, keyId: $0.keyID)
+                    number: version.number, stage: version.stage.rawValue, issuedAt: version.issuedAt,
+                    expiresAt: version.expiresAt, promotedAt: version.promotedAt,
+                    retireAt: row.isHeld && version.isLeaving ? nil : version.retireAt, keyId: version.keyID)
             }
             nextRotation = row.plan.at
             rotation = row.record?.rotation.map {
@@ -136,19 +114,6 @@ struct StatusWire: Encodable {
             }
             quarantined = row.record?.quarantine?.reason
             pausedSince = row.record?.pausedSince
-        }
-
-        enum CodingKeys: CodingKey { case secret, state, versions, nextRotation, rotation, quarantined, pausedSince }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(secret, forKey: .secret)
-            try container.encode(state, forKey: .state)
-            try container.encode(versions, forKey: .versions)
-            try container.encode(nextRotation, forKey: .nextRotation)
-            try container.encode(rotation, forKey: .rotation)
-            try container.encode(quarantined, forKey: .quarantined)
-            try container.encode(pausedSince, forKey: .pausedSince)
         }
     }
 

@@ -48,7 +48,7 @@ struct VaultListCommand: KeyturnCommand {
     private struct Wire: Encodable {
         let secret: String
         let versions: [Int]
-        let current: Int?
+        @Nullable var current: Int?
     }
 
     func execute() async throws {

@@ -12,10 +12,10 @@ struct PassSummary {
             let result: String
             let retired: Int
             let quarantined: Bool
-            let step: String?
-            let code: String?
-            let message: String?
-            let advice: String?
+            @Nullable var step: String?
+            @Nullable var code: String?
+            @Nullable var message: String?
+            @Nullable var advice: String?
         }
         let secrets: [Entry]
     }

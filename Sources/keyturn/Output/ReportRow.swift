@@ -10,6 +10,9 @@ struct ReportRow {
 
     var expiresAt: Date? { record?.current?.expiresAt }
 
+    /// Whether nothing at all is done for it until a person releases it.
+    var isHeld: Bool { record?.quarantine != nil || record?.pausedSince != nil }
+
     /// What would be done next and why: the rotation, or a retirement that comes before it.
     var next: (action: SecretPlan.Action, at: Date?, why: String) {
         let retirement = plan.retirements.filter { $0.at != nil }.min {
@@ -97,54 +100,21 @@ struct ReportRow {
 struct ReportWire: Encodable {
     struct Entry: Encodable {
         let secret: String
-        let owner: String?
-        let issuer: String?
-        let stage: String?
-        let version: Int?
-        let issuedAt: Date?
-        let expiresAt: Date?
-        let rotateAt: Date?
-        let expiresIn: Int?
+        @Nullable var owner: String?
+        @Nullable var issuer: String?
+        @Nullable var stage: String?
+        @Nullable var version: Int?
+        @Nullable var issuedAt: Date?
+        @Nullable var expiresAt: Date?
+        @Nullable var rotateAt: Date?
+        @Nullable var expiresIn: Int?
         let state: String
         let action: String
         let backends: [String]
         let reason: String
-
-        enum CodingKeys: CodingKey {
-            case secret, owner, issuer, stage, version, issuedAt, expiresAt, rotateAt, expiresIn, state, action,
-                backends
-            case reason
-        }
-
-        // Absent things are null, so that every key is always there.
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(secret, forKey: .secret)
-            try container.encode(owner, forKey: .owner)
-            try container.encode(issuer, forKey: .issuer)
-            try container.encode(stage, forKey: .stage)
-            try container.encode(version, forKey: .version)
-            try container.encode(issuedAt, forKey: .issuedAt)
-            try container.encode(expiresAt, forKey: .expiresAt)
-            try container.encode(rotateAt, forKey: .rotateAt)
-            try container.encode(expiresIn, forKey: .expiresIn)
-            try container.encode(state, forKey: .state)
-            try container.encode(action, forKey: .action)
-            try container.encode(backends, forKey: .backends)
-            try container.encode(reason, forKey: .reason)
-        }
     }
 
     let generatedAt: Date
-    let within: String?
+    @Nullable var within: String?
     let secrets: [Entry]
-
-    enum CodingKeys: CodingKey { case generatedAt, within, secrets }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(generatedAt, forKey: .generatedAt)
-        try container.encode(within, forKey: .within)
-        try container.encode(secrets, forKey: .secrets)
-    }
 }

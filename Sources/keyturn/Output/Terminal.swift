@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -12,8 +13,25 @@ enum Terminal {
 
     static func print(bytes: [UInt8]) { try? FileHandle.standardOutput.write(contentsOf: bytes) }
 
-    /// Something to say that is not data.
-    static func tell(_ text: String) { write(text + "\n", to: .standardError) }
+    /// Something to say that is not data. A line of progress makes room for it.
+    static func tell(_ text: String) {
+        progress.withLock { line in
+            write((line.isEmpty ? "" : eraseLine) + text + "\n" + line, to: .standardError)
+        }
+    }
+
+    /// Puts a line of progress in place of the last one; an empty one takes it away.
+    static func show(progress text: String) {
+        guard errorIsTerminal, ProcessInfo.processInfo.environment["TERM"] != "dumb" else { return }
+        progress.withLock { line in
+            guard line != text else { return }
+            line = text
+            write(eraseLine + text, to: .standardError)
+        }
+    }
+
+    private static let progress = Mutex("")
+    private static let eraseLine = "\r\u{1B}[K"
 
     static func complain(_ failure: CommandFailure) {
         tell("keyturn: \(failure.message)")

@@ -24,6 +24,9 @@ enum TimeText {
         return date.formatted(Date.ISO8601FormatStyle(timeZoneSeparator: .colon, timeZone: zone))
     }
 
+    /// As policies name it: the library calls UTC by another name.
+    static func name(of zone: TimeZone) -> String { zone.identifier == "GMT" ? "UTC" : zone.identifier }
+
     /// How far away: `12d 4h`, `35m`, `3h ago`.
     static func distance(_ seconds: TimeInterval) -> String {
         let whole = Int(abs(seconds))

@@ -262,7 +262,17 @@ struct PlannerTests {
         #expect(plan.retirements.map(\.isBlocked) == [false, true])
         #expect(plan.nextLook == now)
         record.pausedSince = now
-        #expect(try self.plan(record, policy: .sample()).nextLook != now, "a held secret is not woken for them")
+        let held = try self.plan(record, policy: .sample())
+        #expect(held.nextLook != now, "a held secret is not woken for them")
+        #expect(held.retirements.map(\.at) == [nil, nil])
+        for retirement in held.retirements {
+            #expect(retirement.gates.first == GateResult(.secretReleased, .blocked, held.sentence))
+        }
+        record.pausedSince = nil
+        record.quarantine = .init(since: now, reason: "x")
+        let quarantined = try self.plan(record, policy: .sample())
+        #expect(quarantined.retirements.map(\.at) == [nil, nil])
+        #expect(quarantined.retirements.first?.gates.first?.sentence == quarantined.sentence)
     }
 
     @Test func aRetirementWaitsForARotationWithoutATimeOfItsOwn() throws {

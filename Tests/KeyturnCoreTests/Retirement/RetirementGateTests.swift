@@ -44,10 +44,19 @@ struct RetirementGateTests {
         #expect(gates.allSatisfy { $0.verdict == .open && $0.opensAt == nil })
     }
 
+    @Test func aHeldSecretKeepsItsOldKeys() throws {
+        var facts = try facts()
+        facts.held = "paused"
+        let first = try #require(RetirementGate.judge(facts).first)
+        #expect(first == GateResult(.secretReleased, .blocked, "paused"))
+        #expect(closed(facts) == ["secret-released blocked"])
+    }
+
     @Test func theOrderIsTheOneInWhichTheyAreAsked() {
         #expect(
             RetirementGate.allCases.map(\.rawValue) == [
-                "successor-promoted", "grace-passed", "backoff-passed", "backends-confirmed", "successor-works",
+                "secret-released", "successor-promoted", "grace-passed", "backoff-passed", "backends-confirmed",
+                "successor-works",
                 "unused",
                 "observed",
             ])

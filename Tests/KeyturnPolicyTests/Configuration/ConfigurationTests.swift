@@ -17,6 +17,7 @@ struct ConfigurationTests {
     }
 
     private static let identity = "identity: {file: id.txt}\n"
+    private static let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
     // MARK: Paths and defaults
 
@@ -27,7 +28,7 @@ struct ConfigurationTests {
             schedules: policies
             identity: {file: /etc/keyturn/id.txt}
             issuers: {partner: {type: command, run: [./partner, arg]}}
-            backends: {vault: {type: file-vault, directory: vault, recipients: [age1]}}
+            backends: {vault: {type: file-vault, directory: vault, recipients: [\(Self.recipient)]}}
             """)
         #expect(messages == [])
         let configuration = try #require(loaded)
@@ -175,6 +176,82 @@ struct ConfigurationTests {
             ])
     }
 
+    // MARK: Checks of schemas
+
+    /// A schema whose checks tell what they were given, and where in it.
+    private static func catalog(_ problems: [ParameterProblem]) -> SystemCatalog {
+        let inner = ParameterSchema([ParameterField("word", .string(), "A word.")]) { parameters, environment in
+            [ParameterProblem(path: ["word"], message: "inner \(parameters.count) \(environment["PLACE"] ?? "-")")]
+        }
+        let schema = ParameterSchema([
+            ParameterField("inner", .object(inner), "More."),
+            ParameterField("words", .list(of: .string()), "Words."),
+            ParameterField("size", .integer(1...3), default: .integer(2), "A size."),
+            ParameterField("url", .either([.url, .secret]), "An address."),
+            ParameterField("allowInsecure", .boolean, "Plain http."),
+        ]) { parameters, _ in
+            problems + [ParameterProblem(path: [], message: "size \(parameters.integer("size") ?? 0)")]
+        }
+        return SystemCatalog(
+            issuers: [], backends: [],
+            alerts: [AlertDescription(type: "test", summary: "A test.", configuration: schema)], checks: [])
+    }
+
+    private func messages(_ system: String, _ problems: [ParameterProblem] = []) throws -> [String] {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(Self.identity + "alerts: {a: {type: test\(system)}}\n", to: "keyturn.yaml")
+        return ConfigurationLoader.load(
+            file: file, environment: ["PLACE": "here"], catalog: Self.catalog(problems)
+        ).1.map { "\($0.line):\($0.column) \($0.severity) \($0.message)" }
+    }
+
+    @Test func checksSeeDefaultsAndTheEnvironment() throws {
+        #expect(try messages("") == ["2:13 error alerts 'a': size 2"])
+        // A complaint of an inner one is one mistake, not two.
+        #expect(try messages(", inner: {word: x}") == ["2:40 error 'inner' of alerts 'a': inner 1 here"])
+    }
+
+    @Test func problemsAreLocatedAsFarAsTheirPathLeads() throws {
+        let problems = [
+            ParameterProblem(path: ["words", "1"], message: "second", isWarning: true),
+            ParameterProblem(path: ["words", "7"], message: "eighth"),
+            ParameterProblem(path: ["size"], message: "absent"),
+        ]
+        #expect(
+            try messages(", words: [x, y]", problems) == [
+                "2:13 error alerts 'a': absent", "2:13 error alerts 'a': size 2", "2:33 error alerts 'a': eighth",
+                "2:37 warning alerts 'a': second",
+            ])
+    }
+
+    @Test func whatIsWrongInItselfIsNotCheckedFurther() throws {
+        #expect(try messages(", size: 9") == ["2:32 error 'size' of alerts 'a' must lie between 1 and 3"])
+        #expect(
+            try messages(", siz: 2") == ["2:26 error unknown field 'siz' in alerts 'a'; did you mean 'size'?"])
+    }
+
+    @Test(
+        arguments: [
+            ("http://h", "", true), ("HTTP://h:80/x", "", true), ("http://127.0.0.1.h", "", true),
+            ("http://h", ", allowInsecure: false", true), ("http://h", ", allowInsecure: true", false),
+            ("https://h", "", false), ("http://localhost", "", false), ("http://LOCALHOST:1/", "", false),
+            ("http://127.9.9.9", "", false), ("http://[::1]:8200", "", false),
+        ])
+    func plainAddresses(url: String, more: String, isRefused: Bool) throws {
+        let refusal =
+            "2:31 error 'url' of alerts 'a' is plain http to another machine; use https://, or set 'allowInsecure: true' where the network is trusted"
+        #expect(
+            try messages(", url: \"\(url)\"\(more)") == [isRefused ? refusal : "2:13 error alerts 'a': size 2"])
+    }
+
+    @Test func aReferenceToAnAddressIsNotLookedInto() throws {
+        #expect(try messages(", url: {env: URL}") == ["2:13 error alerts 'a': size 2"])
+        #expect(
+            try messages(", url: http://h, allowInsecure: perhaps") == [
+                "2:56 error 'allowInsecure' of alerts 'a' must be true or false"
+            ])
+    }
+
     // MARK: References to secrets
 
     @Test func theFourReferences() throws {
@@ -218,6 +295,11 @@ struct ConfigurationTests {
 
     @Test(
         arguments: [
+            (
+                "{env: hvs.CANARY}",
+                "64: 'env' of 'signingKey' of alerts 'a' is not the name of a variable, such as API_KEY"
+            ),
+            ("{env: 4711}", "64: 'env' of 'signingKey' of alerts 'a' is not the name of a variable, such as API_KEY"),
             ("{env: }", "64: 'env' of 'signingKey' of alerts 'a' must be a text"),
             ("{file: \"\"}", "65: 'file' of 'signingKey' of alerts 'a' is empty"),
             ("{command: []}", "68: 'command' of 'signingKey' of alerts 'a' must name a program"),
@@ -237,7 +319,7 @@ struct ConfigurationTests {
             Self.identity + """
                 issuers: {passwords: {type: random}}
                 backends:
-                  vault: {type: file-vault, directory: v, recipients: [age1]}
+                  vault: {type: file-vault, directory: v, recipients: [\(Self.recipient)]}
                   bao: {type: vault-kv2, address: "https://h", auth: {token: {vault: team/nowhere}}}
                 """, to: "keyturn.yaml")
         try folder.write(
