@@ -41,7 +41,7 @@ struct Composition {
     /// The same without a word: for `validate`, and for a daemon that reloads.
     static func check(_ options: GlobalOptions) throws(CommandFailure) -> (Composition?, [Diagnostic]) {
         let path = try options.configPath()
-        let (configuration, found) = ConfigurationLoader.load(
+        let (configuration, found) = ConfigurationLoader.read(
             file: path, environment: ProcessInfo.processInfo.environment, catalog: catalog)
         guard let configuration else { return (nil, found) }
         let set = PolicyLoader.load(configuration, catalog: catalog)

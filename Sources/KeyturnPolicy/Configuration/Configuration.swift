@@ -13,6 +13,12 @@ package struct Configuration: Sendable {
     package let alerts: [String: ConfiguredSystem]
     package let limits: Limits
     package let listen: String?
+    /// Sections, and systems as `SECTION/NAME`, whose own entry is wrong: nothing more is said of those that use them.
+    let broken: Set<String>
+
+    func isBroken(_ section: String, _ name: String) -> Bool {
+        broken.contains(section) || broken.contains("\(section)/\(name)")
+    }
 
     package struct Limits: Sendable, Equatable {
         package var concurrency = 64

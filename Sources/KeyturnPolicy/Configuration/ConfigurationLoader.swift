@@ -16,6 +16,14 @@ package enum ConfigurationLoader {
     package static func load(
         file: String, environment: [String: String], catalog: SystemCatalog
     ) -> (Configuration?, [Diagnostic]) {
+        let (configuration, diagnostics) = read(file: file, environment: environment, catalog: catalog)
+        return (diagnostics.contains { $0.severity == .error } ? nil : configuration, diagnostics)
+    }
+
+    /// The same, with what could be read in spite of errors, so that the policies' errors are found at the same time.
+    package static func read(
+        file: String, environment: [String: String], catalog: SystemCatalog
+    ) -> (Configuration?, [Diagnostic]) {
         let folder = URL(filePath: file).deletingLastPathComponent().standardizedFileURL.path(percentEncoded: false)
         let trimmed = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
         let reader = DocumentReader(
@@ -34,22 +42,21 @@ package enum ConfigurationLoader {
         }
         if nodes.count > 1 { reader.complain(at: nodes[1].mark, "a configuration file holds one document") }
         reader.expect(fields, in: root, "the configuration")
+        var broken: Set<String> = []
+        func section(_ name: String, _ types: [(String, ParameterSchema)]) -> [String: ConfiguredSystem] {
+            systems(root, name, reader, Dictionary(types) { first, _ in first }, &broken)
+        }
+        let issuers = section("issuers", catalog.issuers.map { ($0.type, $0.configuration) })
+        let backends = section("backends", catalog.backends.map { ($0.type, $0.configuration) })
+        let alerts = section("alerts", catalog.alerts.map { ($0.type, $0.configuration) })
         let configuration = Configuration(
             folder: trimmed, statePath: state(root, environment, reader),
             schedulesPath: reader.absolute(
                 environment["KEYTURN_SCHEDULES"] ?? text(root, "schedules", reader) ?? "schedules"),
-            identityPath: identity(root, environment, reader),
-            issuers: systems(
-                root, "issuers", reader, Dictionary(catalog.issuers.map { ($0.type, $0.configuration) }) { a, _ in a }),
-            backends: systems(
-                root, "backends", reader, Dictionary(catalog.backends.map { ($0.type, $0.configuration) }) { a, _ in a }
-            ),
-            alerts: systems(
-                root, "alerts", reader, Dictionary(catalog.alerts.map { ($0.type, $0.configuration) }) { a, _ in a }),
+            identityPath: identity(root, environment, reader), issuers: issuers, backends: backends, alerts: alerts,
             limits: limits(root, environment, reader),
-            listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader))
-        let diagnostics = reader.diagnostics.inOrder()
-        return (diagnostics.contains { $0.severity == .error } ? nil : configuration, diagnostics)
+            listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader), broken: broken)
+        return (configuration, reader.diagnostics.inOrder())
     }
 
     private static func text(_ root: Fields, _ name: String, _ reader: DocumentReader) -> String? {
@@ -88,12 +95,19 @@ package enum ConfigurationLoader {
     }
 
     private static func systems(
-        _ root: Fields, _ section: String, _ reader: DocumentReader, _ types: [String: ParameterSchema]
+        _ root: Fields, _ section: String, _ reader: DocumentReader, _ types: [String: ParameterSchema],
+        _ broken: inout Set<String>
     ) -> [String: ConfiguredSystem] {
-        guard let node = root[section], let fields = reader.map(node, "'\(section)'") else { return [:] }
+        guard let node = root[section] else { return [:] }
+        guard let fields = reader.map(node, "'\(section)'") else {
+            broken.insert(section)
+            return [:]
+        }
         var systems: [String: ConfiguredSystem] = [:]
         for entry in fields.entries {
             let what = "\(section) '\(entry.name.prefix(60))'"
+            // Until its type is known.
+            broken.insert("\(section)/\(entry.name)")
             guard let system = reader.map(entry.value, what) else { continue }
             guard let typeNode = system["type"] else {
                 reader.complain(
@@ -106,6 +120,7 @@ package enum ConfigurationLoader {
                 reader.complain(at: typeNode.mark, "unknown type '\(type.prefix(60))' in \(section)\(hint)")
                 continue
             }
+            broken.remove("\(section)/\(entry.name)")
             systems[entry.name] = ConfiguredSystem(
                 name: entry.name, type: type,
                 parameters: reader.parameters(system, schema, what, also: ["type"]))

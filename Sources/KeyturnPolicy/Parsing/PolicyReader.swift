@@ -82,6 +82,7 @@ struct PolicyReader {
         }
         guard let name = reader.string(node, "'issuer'") else { return nil }
         guard configuration.issuers[name] != nil else {
+            guard !configuration.isBroken("issuers", name) else { return nil }
             let hint = NearestName.hint(for: name, among: Array(configuration.issuers.keys))
             reader.complain(at: node.mark, "keyturn.yaml has no issuer '\(name.prefix(60))'\(hint)")
             return nil
@@ -254,7 +255,8 @@ struct PolicyReader {
 
     private func alerts(_ root: Fields) -> [String] {
         guard let node = root["alerts"], let texts = reader.strings(node, "'alerts'") else { return [] }
-        for (text, mark) in texts where configuration.alerts[text] == nil {
+        for (text, mark) in texts
+        where configuration.alerts[text] == nil && !configuration.isBroken("alerts", text) {
             let hint = NearestName.hint(for: text, among: Array(configuration.alerts.keys))
             reader.complain(at: mark, "keyturn.yaml has no alert sink '\(text.prefix(60))'\(hint)")
         }
@@ -297,6 +299,7 @@ extension PolicyReader {
         guard let system = configuration.backends[name],
             let description = catalog.backends.first(where: { $0.type == system.type })
         else {
+            guard !configuration.isBroken("backends", name) else { return nil }
             let hint = NearestName.hint(for: name, among: Array(configuration.backends.keys))
             reader.complain(at: nameNode.mark, "keyturn.yaml has no backend '\(name.prefix(60))'\(hint)")
             return nil

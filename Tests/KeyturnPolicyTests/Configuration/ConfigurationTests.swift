@@ -176,6 +176,32 @@ struct ConfigurationTests {
             ])
     }
 
+    @Test func errorsOfPoliciesAreFoundBesideThoseOfTheConfiguration() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(
+            """
+            identity: {file: id}
+            issuers:
+              first: {type: nonsense}
+            backends: [vault]
+            """, to: "keyturn.yaml")
+        try folder.write(
+            """
+            secret: team/key
+            issuer: first
+            lifetime: 30d
+            rotate: {evry: 7d}
+            backends: [{name: vault}]
+            """, to: "schedules/key.yaml")
+        let (configuration, found) = ConfigurationLoader.read(
+            file: file, environment: [:], catalog: PolicyFixtures.catalog)
+        let set = PolicyLoader.load(try #require(configuration), catalog: PolicyFixtures.catalog)
+        #expect(found.map(\.line) == [3, 4])
+        // Nothing is said of the issuer and the backend, whose own entries are wrong.
+        #expect(set.diagnostics.map(\.line) == [4, 4])
+        #expect(set.diagnostics.allSatisfy { $0.file == "schedules/key.yaml" })
+    }
+
     // MARK: Checks of schemas
 
     /// A schema whose checks tell what they were given, and where in it.
