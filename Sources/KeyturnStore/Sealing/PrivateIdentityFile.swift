@@ -33,6 +33,10 @@ package enum PrivateIdentityFile {
             throw SystemError(
                 .forbidden, "others may read the identity file \(path)", advice: "mend it with `chmod 600 \(path)`")
         }
+        guard information.st_uid == geteuid() || information.st_uid == 0 else {
+            throw SystemError(
+                .forbidden, "the identity file \(path) belongs to another user", advice: "mend it with `chown`")
+        }
         guard information.st_size <= largest else { throw SystemError(.misconfigured, "\(path) is too large") }
         var bytes = [UInt8](repeating: 0, count: Int(information.st_size))
         defer { for index in bytes.indices { bytes[index] = 0 } }

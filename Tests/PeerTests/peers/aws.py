@@ -17,14 +17,26 @@ EVERYTHING = ('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"
 class AWS:
     """moto: IAM and its two-key limit, STS, Secrets Manager; signatures are checked after the first four calls."""
 
+    name = "moto"
+    program = "moto_server"
+    arguments = ("-H", "127.0.0.1", "-p", "{port}")
+    environment = {"INITIAL_NO_AUTH_ACTION_COUNT": "3"}
+    health = "/moto-api/"
+    # The key of the calls that are not checked.
+    first_key = "first"
+
     def __init__(self, folder, environment=None):
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.clients = {}
+
+        def filled(text):
+            return text.format(port=self.port)
+        program = str(pathlib.Path(sys.executable).parent / self.program)
         self.server = Server(
-            "moto",
-            [str(pathlib.Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(self.port)],
-            folder, self._answers, {"INITIAL_NO_AUTH_ACTION_COUNT": "3", **(environment or {})})
-        iam = self.client("iam", "first", "first")
+            self.name, [program, *map(filled, self.arguments)], folder, self._answers,
+            {**{name: filled(value) for name, value in self.environment.items()}, **(environment or {})})
+        iam = self.client("iam", self.first_key, self.first_key)
         iam.create_user(UserName="keyturn")
         iam.put_user_policy(UserName="keyturn", PolicyName="all", PolicyDocument=EVERYTHING)
         key = iam.create_access_key(UserName="keyturn")["AccessKey"]
@@ -32,15 +44,19 @@ class AWS:
 
     def _answers(self):
         try:
-            urllib.request.urlopen(self.endpoint + "/moto-api/", timeout=5).read()
+            urllib.request.urlopen(self.endpoint + self.health, timeout=5).read()
         except urllib.error.HTTPError:
             pass
         return True
 
     def client(self, service, key_id=None, secret=None):
-        return boto3.client(
-            service, region_name="eu-west-1", endpoint_url=self.endpoint, config=CONFIG,
-            aws_access_key_id=key_id or self.key_id, aws_secret_access_key=secret or self.secret_key)
+        """One client for each service and key: making one costs more than a call."""
+        wanted = service, key_id or self.key_id, secret or self.secret_key
+        if wanted not in self.clients:
+            self.clients[wanted] = boto3.client(
+                service, region_name="eu-west-1", endpoint_url=self.endpoint, config=CONFIG,
+                aws_access_key_id=wanted[1], aws_secret_access_key=wanted[2])
+        return self.clients[wanted]
 
     def add_user(self, name):
         iam = self.client("iam")
