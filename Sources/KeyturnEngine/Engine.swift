@@ -187,9 +187,15 @@ package actor Engine {
     /// What is due and had no turn in this pass.
     private func dueNow(_ outcomes: [SecretName: WorkOutcome]) async throws(JournalError) -> [SecretName] {
         let limit = 10_000 + outcomes.count
-        return try await core.journal.due(by: core.time.now(), limit: limit).map(\.secret).filter {
-            outcomes[$0] == nil
+        let now = core.time.now()
+        // A pass that has patience waits for the next try of what is under way, also when it failed in an earlier pass.
+        let soon = try await core.journal.due(by: now.addingTimeInterval(core.settings.inlineWait), limit: limit)
+        var due: [SecretName] = []
+        for entry in soon where outcomes[entry.secret] == nil {
+            if entry.at > now, try await core.journal.record(of: entry.secret)?.rotation == nil { continue }
+            due.append(entry.secret)
         }
+        return due
     }
 
     /// Secrets that waited for a predecessor which has had its turn in this pass.

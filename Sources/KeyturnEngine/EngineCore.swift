@@ -67,6 +67,21 @@ package final class StopSignal: Sendable {
 }
 
 extension EngineCore {
+    /// How long to wait before the next try, in seconds.
+    ///
+    /// - Parameters:
+    ///   - base, cap: the first and the largest ceiling; those of the settings when absent.
+    ///   - deadline: seconds to the last safe start; `nil` when there is none.
+    func retryDelay(
+        attempt: Int, base: Double? = nil, cap: Double? = nil, deadline: Double? = nil, retryAfter: Double?
+    ) -> Double {
+        var words = random.fork()
+        let drawn = Backoff.delay(
+            attempt: max(1, attempt), base: base ?? settings.backoffBase, cap: cap ?? settings.backoffCap,
+            deadline: deadline, retryAfter: retryAfter, using: &words)
+        return max(settings.backoffFloor, drawn)
+    }
+
     /// Changes a record from outside the engine's own work.
     func change(
         _ secret: SecretName, _ body: (inout SecretRecord, inout Outbox, Date) -> Void

@@ -15,6 +15,8 @@ package struct EngineSettings: Sendable {
     /// First and largest delay between tries, in seconds.
     package var backoffBase = 2.0
     package var backoffCap = 900.0
+    /// The shortest delay that the draw may come to, in seconds: a system that just failed is never asked again at once.
+    package var backoffFloor = 0.25
     /// How long a new key is asked about until it works, in seconds.
     package var verifyPatience = 120.0
     /// How long a backend is read back until it shows the new value, in seconds.

@@ -73,9 +73,7 @@ struct AlertDispatcher: Sendable {
             try await core.journal.removeAlert(alert)
             return
         }
-        var words = core.random.fork()
-        let delay = Backoff.delay(
-            attempt: alert.attempts + 1, base: 5, cap: 3600, deadline: nil, retryAfter: error.retryAfter, using: &words)
+        let delay = core.retryDelay(attempt: alert.attempts + 1, base: 5, cap: 3600, retryAfter: error.retryAfter)
         try await core.journal.postponeAlert(alert, until: now.addingTimeInterval(delay))
     }
 }

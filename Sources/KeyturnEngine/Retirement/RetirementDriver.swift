@@ -256,12 +256,7 @@ extension RetirementDriver {
         let desk = AlertDesk(core: core, policy: policy, sinks: workplace.sinkNames(for: policy), now: now)
         let failure = StepFailure(step: failed.step, error: failed.error, at: desk.now)
         let attempt = (version.retirement?.attempt ?? 0) + (failed.error.code == .circuitOpen ? 0 : 1)
-        var words = core.random.fork()
-        let delay =
-            seconds
-            ?? Backoff.delay(
-                attempt: max(1, attempt), base: core.settings.backoffBase, cap: core.settings.backoffCap, deadline: nil,
-                retryAfter: failed.error.retryAfter, using: &words)
+        let delay = seconds ?? core.retryDelay(attempt: attempt, retryAfter: failed.error.retryAfter)
         core.logger.warning(
             "an old version can't be retired yet",
             metadata: [

@@ -9,12 +9,9 @@ extension RotationDriver {
     ) async throws(JournalError) -> StepFailure {
         let failure = StepFailure(step: step, error: error, at: now)
         let desk = desk()
-        var words = core.random.fork()
         let remaining = lastSafeStart(session.record).map { $0.timeIntervalSince(desk.now) }
         let attempt = (session.record.rotation?.attempt ?? 0) + (error.code == .circuitOpen ? 0 : 1)
-        let delay = Backoff.delay(
-            attempt: max(1, attempt), base: core.settings.backoffBase, cap: core.settings.backoffCap,
-            deadline: remaining, retryAfter: error.retryAfter, using: &words)
+        let delay = core.retryDelay(attempt: attempt, deadline: remaining, retryAfter: error.retryAfter)
         core.logger.warning(
             "step failed",
             metadata: [
