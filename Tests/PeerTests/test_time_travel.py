@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import json
 import os
-import pathlib
 
 import croniter
 import pytest
@@ -96,10 +95,8 @@ class Site:
     def __init__(self, folder, bao):
         self.clock = folder / "clock"
         self.set_clock(START)
-        # The emulators live in the simulated time too, since they date keys and check signatures' dates.
-        self.aws = AWS(folder, {
-            "LD_PRELOAD": faketime_library(), "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+        # The emulator lives in the simulated time too, since it dates keys.
+        self.aws = AWS(folder, self.clock)
         self.bao = bao
         self.program = CommandIssuer(folder / "program")
         self.space = Workspace(folder / "site")
@@ -128,10 +125,6 @@ class Site:
             key = json.loads(value)
             return self.aws.accepts(key["accessKeyId"], key["secretAccessKey"])
         return self.program.accepts(value) if case.issuer == "program" else bool(value)
-
-
-def faketime_library():
-    return str(next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")))
 
 
 @pytest.mark.timeout(2400)

@@ -25,17 +25,20 @@ class AWS:
     # The key of the calls that are not checked.
     first_key = "first"
 
-    def __init__(self, folder, environment=None):
+    def __init__(self, folder, clock=None):
+        """With `clock`, a file, keys are dated by the time that it holds."""
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.clients = {}
 
         def filled(text):
             return text.format(port=self.port)
-        program = str(pathlib.Path(sys.executable).parent / self.program)
+        program = [str(pathlib.Path(sys.executable).parent / self.program)]
+        if clock:
+            program = [sys.executable, str(pathlib.Path(__file__).parent / "moto_in_time.py"), str(clock)]
         self.server = Server(
-            self.name, [program, *map(filled, self.arguments)], folder, self._answers,
-            {**{name: filled(value) for name, value in self.environment.items()}, **(environment or {})})
+            self.name, [*program, *map(filled, self.arguments)], folder, self._answers,
+            {name: filled(value) for name, value in self.environment.items()})
         iam = self.client("iam", self.first_key, self.first_key)
         iam.create_user(UserName="keyturn")
         iam.put_user_policy(UserName="keyturn", PolicyName="all", PolicyDocument=EVERYTHING)
