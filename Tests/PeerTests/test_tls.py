@@ -44,7 +44,7 @@ class Front:
         return f"https://127.0.0.1:{self.nginx.ports[site]}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def front(scratch, bao, aws):
     made = Front(scratch / "tls", bao, aws)
     yield made

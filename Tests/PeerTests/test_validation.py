@@ -498,7 +498,9 @@ def test_poison(space, poison, where):
     shown = must_refuse(space)
     found = read(shown)
     name = "schedules/bad.yaml" if where == "policy" else "keyturn.yaml"
-    assert {place.file for place, _ in found} == {name}
+    files = {place.file for place, _ in found}
+    # A configuration that can be read in part may lack the systems that the good policy names.
+    assert files == {name} or where == "configuration" and name in files
     if where == "policy" or "field" not in message:
         # As a configuration some of it is right YAML with other mistakes.
         assert any(re.search(message, text) for _, text in found) or where == "configuration", found
