@@ -373,6 +373,8 @@ class Assassin:
             for proxy in proxies:
                 proxy.before = proxy.after = None
         process.communicate()
+        # By how it ended, and not by whether the thread that killed it has come so far as to say so.
+        self.struck = process.returncode == -signal.SIGKILL
 
     def request_passes(self, _):
         with self.lock:
