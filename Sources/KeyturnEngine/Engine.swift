@@ -14,12 +14,15 @@ package actor Engine {
     package init(
         journal: any Journal, sealer: any Sealer, workplace: Workplace, settings: EngineSettings = EngineSettings(),
         time: any Timekeeper = SystemTimekeeper(), random: SharedRandomness = SharedRandomness(),
-        stop: StopSignal = StopSignal(), owner: String, logger: Logger
+        stop: StopSignal = StopSignal(), witnesses: ClockWitnesses = ClockWitnesses(), owner: String, logger: Logger
     ) async throws(JournalError) {
         core = EngineCore(
             journal: journal, sealer: sealer, time: time, settings: settings,
             gates: SystemGates(settings: settings, time: time), logger: logger, owner: owner,
-            installation: try await journal.installation(), random: random, stop: stop)
+            installation: try await journal.installation(), random: random, stop: stop,
+            clock: ClockWatch(
+                journal: journal, time: time, witnesses: witnesses, tolerance: settings.clockTolerance, random: random,
+                logger: logger))
         self.workplace = workplace
     }
 
@@ -58,6 +61,11 @@ package actor Engine {
             core: core, policy: workplace.policies[secret],
             sinks: workplace.sinkNames(for: workplace.policies[secret]), now: core.time.now())
         try await core.change(secret) { record, outbox, now in
+            for var version in record.leaving where version.retirement?.undone != nil {
+                version.retirement?.undone = nil
+                record.put(version)
+                desk.clear([.retireBlocked], in: &record, &outbox)
+            }
             guard record.quarantine != nil else { return }
             record.quarantine = nil
             record.abandonedInARow = 0
@@ -68,6 +76,19 @@ package actor Engine {
                 outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
             }
             desk.clear([.quarantined], in: &record, &outbox)
+        }
+        doorbell.ring()
+    }
+
+    /// Accepts this machine's clock as it is, whatever the journal has seen.
+    package func acceptClock(actor: String) async throws(JournalError) {
+        let reading = core.time.reading()
+        let rules = ClockGuard(tolerance: core.settings.clockTolerance)
+        try await core.journal.changeInstallation(
+            audit: [AuditEvent(at: reading.wall, kind: "clock.accepted", secret: nil, actor: actor)], alerts: []
+        ) { state in
+            // The next look finds them in agreement, and tells so.
+            state.clock = rules.accepting(reading, after: state.clock).with(state.clock?.disagreement)
         }
         doorbell.ring()
     }
@@ -163,6 +184,8 @@ package actor Engine {
     package func pass(
         only: [SecretName]? = nil, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) async throws(JournalError) -> [WorkOutcome] {
+        let sinks = workplace.sinks.keys.sorted()
+        try await core.clock.look(telling: sinks)
         if only == nil { try await enroll() }
         var outcomes: [SecretName: WorkOutcome] = [:]
         var due = if let only { only } else { try await dueNow(outcomes) }
@@ -180,6 +203,8 @@ package actor Engine {
                 if let standing = WorkOutcome(standing: record) { outcomes[record.name] = standing }
             }
         }
+        // Those that were asked have said their time.
+        try await core.clock.look(telling: sinks)
         _ = try await AlertDispatcher(core: core).deliverDue(workplace.sinks)
         return outcomes.values.sorted { $0.secret < $1.secret }
     }

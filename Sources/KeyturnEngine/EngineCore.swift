@@ -19,6 +19,7 @@ struct EngineCore: Sendable {
     let random: SharedRandomness
     /// Set once a stop is asked for: no new step begins.
     let stop: StopSignal
+    let clock: ClockWatch
 }
 
 /// A random source that several tasks share.

@@ -32,6 +32,8 @@ package struct EngineSettings: Sendable {
     /// The longest sleep between two looks at the clock and at the index of due times, in seconds: also how soon what
     /// another process asks for is seen.
     package var longestSleep = 2.0
+    /// How far clocks may differ before nothing is retired any more, in seconds.
+    package var clockTolerance = 300.0
     /// The pause between two looks at the queue of alerts, in seconds.
     package var alertInterval = 2.0
 

@@ -76,18 +76,25 @@ struct Composition {
 
     // MARK: Systems
 
-    /// - Parameter journal: where `{vault: SECRET}` references are looked up.
-    func services(_ journal: (any Journal)?, _ sealer: AgeSealer) throws(CommandFailure) -> SystemServices {
+    /// - Parameters:
+    ///   - journal: where `{vault: SECRET}` references are looked up.
+    ///   - witnesses: are told what HTTP systems say of the time.
+    func services(
+        _ journal: (any Journal)?, _ sealer: AgeSealer, _ witnesses: ClockWitnesses = ClockWitnesses()
+    ) throws(CommandFailure) -> SystemServices {
         let http: HTTPClient
-        do throws(HTTPError) { http = try HTTPClient(userAgent: "keyturn/\(Self.version)") } catch {
-            throw CommandFailure(.failed, "\(error)")
-        }
+        let time = SystemTimekeeper()
+        do throws(HTTPError) {
+            http = try HTTPClient(userAgent: "keyturn/\(Self.version)") { host, date in
+                witnesses.hear(host, say: date, at: time.reading().uptime)
+            }
+        } catch { throw CommandFailure(.failed, "\(error)") }
         let environment = ProcessInfo.processInfo.environment
         let resolver = SecretReferenceResolver(environment: environment, folder: configuration.folder) {
             (name) throws(SystemError) in try await Self.own(name, journal, sealer)
         }
         return SystemServices(
-            http: http, secrets: resolver, environment: environment, time: SystemTimekeeper(),
+            http: http, secrets: resolver, environment: environment, time: time,
             folder: configuration.folder, identityPath: configuration.identityPath)
     }
 
@@ -192,16 +199,18 @@ struct Composition {
         let lock = use == .alone ? try lock() : nil
         let journal = try writeJournal()
         if lock != nil { try await journal.releaseAll() }
-        let services = try services(journal, sealer)
+        let witnesses = ClockWitnesses()
+        let services = try services(journal, sealer, witnesses)
         var settings = EngineSettings()
         settings.concurrency = configuration.limits.concurrency
         settings.perIssuer = configuration.limits.perIssuer
         settings.perBackend = configuration.limits.perBackend
         settings.inlineWait = inlineWait
+        settings.clockTolerance = configuration.clockTolerance
         let owner = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
         let engine = try await Engine(
             journal: journal, sealer: sealer, workplace: try workplace(services), settings: settings,
-            owner: owner, logger: logger)
+            witnesses: witnesses, owner: owner, logger: logger)
         return Running(engine: engine, services: services, lock: lock)
     }
 }

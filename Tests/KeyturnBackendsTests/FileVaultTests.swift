@@ -29,13 +29,13 @@ struct FileVaultTests {
         let names = folder.names.filter { $0.hasPrefix("vault") }
         #expect(
             names == [
-                "vault", "vault/.lock", "vault/team", "vault/team/key", "vault/team/key/1.age", "vault/team/key/2.age",
-                "vault/team/key/3.age", "vault/team/key/current",
+                "vault", "vault/.lock", "vault/team", "vault/team/key", "vault/team/key/.keyturn.json",
+                "vault/team/key/1.age", "vault/team/key/2.age", "vault/team/key/3.age", "vault/team/key/current",
             ])
         #expect(
             try FileManager.default.destinationOfSymbolicLink(atPath: folder.path("vault/team/key/current")) == "2.age")
         for name in names where !folder.isLink(name) {
-            let isFile = name.hasSuffix(".age") || name.hasSuffix(".lock")
+            let isFile = [".age", ".lock", ".json"].contains { name.hasSuffix($0) }
             #expect(folder.mode(name) == (isFile ? 0o600 : 0o700), "\(name)")
         }
         let inside = FileVault(directory: folder.path("vault"))
@@ -43,6 +43,37 @@ struct FileVaultTests {
         #expect(try inside.versions("team/key") == [1, 2, 3])
         #expect(try inside.currentVersion("team/key") == 2)
         #expect(try inside.currentVersion("team/none") == nil)
+    }
+
+    @Test func aVersionIsNeverOverwrittenWithAnotherValue() async throws {
+        let vault = try TestVault(folder)
+        _ = try await vault.backend.stage(try write(1, "one"), at: target)
+        await #expect(throws: SystemError.self) {
+            _ = try await vault.backend.stage(try write(1, "another"), at: target)
+        }
+        _ = try await vault.backend.stage(try write(1, "one"), at: target)
+        _ = try await vault.backend.promote(try write(1, "one"), at: target)
+        #expect(try await vault.backend.read(.current, at: target)?.value.exposedText() == "one")
+    }
+
+    @Test func theMarkIsOfWhatIsCurrent() async throws {
+        let vault = try TestVault(folder)
+        let name = try SecretName("team/key")
+        func mark() async throws -> WriteMark? {
+            try await vault.backend.mark(of: name, instance: "i", at: target)
+        }
+        #expect(try await mark() == nil)
+        _ = try await vault.backend.promote(try write(1, "one"), at: target)
+        #expect(try await mark() == WriteMark(instance: "i", generation: 1, version: 1))
+        _ = try await vault.backend.stage(try write(2, "two"), at: target)
+        #expect(try await mark()?.version == 1)
+        // Moved by hand: the mark is of another version.
+        let link = folder.path("vault/team/key/current")
+        try FileManager.default.removeItem(atPath: link)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "2.age")
+        #expect(try await mark() == nil)
+        try Data("no JSON".utf8).write(to: URL(filePath: folder.path("vault/team/key/.keyturn.json")))
+        #expect(try await mark() == nil)
     }
 
     @Test func everyRecipientCanOpenIt() async throws {

@@ -12,11 +12,12 @@ struct EngineHarness {
 
     let time = ManualTimekeeper(startingAt: Date(timeIntervalSince1970: 1_800_000_000))
     let plan = CrashPlan()
-    let journal = MemoryJournal()
+    var journal = MemoryJournal()
     let issuer: SimulatedIssuer
     let staged: SimulatedBackend
     let direct: SimulatedBackend
     let sink = CollectingSink()
+    let witnesses = ClockWitnesses()
     let random = SharedRandomness(SeededGenerator(seed: 7))
     var settings = EngineSettings()
     var policies: [Policy]
@@ -38,7 +39,7 @@ struct EngineHarness {
     func engine(owner: String = "test") async throws -> Engine {
         try await Engine(
             journal: CrashingJournal(journal, plan: plan), sealer: OpenSealer(), workplace: workplace,
-            settings: settings, time: time, random: random, owner: owner,
+            settings: settings, time: time, random: random, witnesses: witnesses, owner: owner,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

@@ -163,6 +163,24 @@ import Testing
         harness.time.set(harness.time.now().addingTimeInterval(30 * Self.day))
         try await harness.pass()
         #expect(harness.direct.consumed(EngineHarness.secret) == "by-hand")
+        #expect(try await harness.record().quarantine?.reason.contains("issue: backend 'direct'") == true)
+        // It is found before a key is made.
+        #expect(harness.issuer.keys.count == 1)
+    }
+
+    @Test func aForeignValueThatAppearsMeanwhileIsNotOverwritten() async throws {
+        let harness = try EngineHarness()
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(30 * Self.day))
+        harness.issuer.delayNewKeys(byChecks: 12)
+        try await harness.pass()
+        harness.direct.overwrite(EngineHarness.secret, with: "by-hand")
+        harness.issuer.delayNewKeys(byChecks: 0)
+        for _ in 0..<12 {
+            harness.time.set(harness.time.now().addingTimeInterval(900))
+            try await harness.pass()
+        }
+        #expect(harness.direct.consumed(EngineHarness.secret) == "by-hand")
         #expect(try await harness.record().quarantine?.reason.contains("promote:direct") == true)
         // Past the first promote there is no way back: both keys stay valid.
         #expect(harness.issuer.keys.count == 2)

@@ -166,6 +166,7 @@ class Daemon:
         self.clock = space.folder / f"{name}.clock"
         if clock:
             self.ahead(0)
+            space.travel()
             environment = {
                 "LD_PRELOAD": str(next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))),
                 "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",

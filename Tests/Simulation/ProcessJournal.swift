@@ -27,6 +27,29 @@ struct ProcessJournal: Journal {
 
     func installation() async throws(JournalError) -> Installation { try await base.installation() }
 
+    func installationState() async throws(JournalError) -> InstallationState {
+        try await enter()
+        return try await base.installationState()
+    }
+
+    func changeInstallation(
+        audit: [AuditEvent], alerts: [QueuedAlert], _ change: @escaping @Sendable (inout InstallationState) -> Void
+    ) async throws(JournalError) {
+        try await write("installation") { () throws(JournalError) in
+            try await base.changeInstallation(audit: audit, alerts: alerts, change)
+        }
+    }
+
+    func lookAtAll(at date: Date) async throws(JournalError) {
+        try await write("look") { () throws(JournalError) in try await base.lookAtAll(at: date) }
+    }
+
+    func beginGeneration(at date: Date, audit: AuditEvent) async throws(JournalError) {
+        try await write("generation") { () throws(JournalError) in
+            try await base.beginGeneration(at: date, audit: audit)
+        }
+    }
+
     func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? {
         try await enter()
         return try await base.record(of: secret)

@@ -30,6 +30,10 @@ final class SimulatedProcess: Timekeeper, @unchecked Sendable {
 
     func now() -> Date { Date(timeIntervalSince1970: world.clock.now + world.wallOffset) }
 
+    func reading() -> ClockReading {
+        ClockReading(wall: now(), uptime: world.clock.now, boot: "boot")
+    }
+
     func sleep(for duration: Duration) async throws {
         let seconds = Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
         try await wait(seconds)

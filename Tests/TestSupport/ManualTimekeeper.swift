@@ -1,10 +1,12 @@
 package import Foundation
-import KeyturnCore
+package import KeyturnCore
 import Synchronization
 
 /// Time in the test's hand: it stands still until it is set, and a sleep moves it on by what was asked for.
 package final class ManualTimekeeper: Timekeeper {
     private let date: Mutex<Date>
+    /// What the wall clock shows less the time that truly passed since 1970, in seconds.
+    private let leapt = Mutex(0.0)
 
     package init(startingAt date: Date) { self.date = Mutex(date) }
 
@@ -16,7 +18,19 @@ package final class ManualTimekeeper: Timekeeper {
         }
     }
 
+    /// Lets time pass until then.
     package func set(_ now: Date) { date.withLock { $0 = now } }
+
+    /// Sets the wall clock forward or back, while no time passes.
+    package func leap(by seconds: Double) {
+        date.withLock { $0 += seconds }
+        leapt.withLock { $0 += seconds }
+    }
+
+    package func reading() -> ClockReading {
+        let now = now()
+        return ClockReading(wall: now, uptime: now.timeIntervalSince1970 - leapt.withLock { $0 }, boot: "boot")
+    }
 
     /// Short waits, such as those between two questions, pass at once and move the clock; a cancelled task throws.
     package func sleep(for duration: Duration) async throws {

@@ -17,6 +17,8 @@ package final class MemoryJournal: Journal {
         var entries: [AuditEntry] = []
         var queue: [QueuedAlert] = []
         var orphans: [String: OrphanRecord] = [:]
+        var installation = InstallationState()
+        var generation = 1
     }
 
     private let state = Mutex(State())
@@ -28,6 +30,13 @@ package final class MemoryJournal: Journal {
     package func durable(_ secret: SecretName) -> SecretRecord? { state.withLock { $0.rows[secret]?.record } }
     package var durableRecords: [SecretRecord] { state.withLock { $0.rows.values.map(\.record) } }
     package var durableOrphans: [String: OrphanRecord] { state.withLock { $0.orphans } }
+    /// A copy, as a backup is one.
+    package func copy() -> MemoryJournal {
+        let copy = MemoryJournal()
+        let saved = state.withLock { $0 }
+        copy.state.withLock { $0 = saved }
+        return copy
+    }
     package var entryCount: Int { state.withLock { $0.entries.count } }
 
     /// Forgets all but the newest entries, for long simulations. The chain can't be checked from its start after that.
@@ -49,7 +58,46 @@ package final class MemoryJournal: Journal {
     // MARK: Journal
 
     package func installation() async throws(JournalError) -> Installation {
-        Installation(instance: "00000000-0000-4000-8000-000000000000", generation: 1)
+        Installation(
+            instance: "00000000-0000-4000-8000-000000000000", generation: state.withLock { $0.generation })
+    }
+
+    package func installationState() async throws(JournalError) -> InstallationState {
+        state.withLock { $0.installation }
+    }
+
+    package func changeInstallation(
+        audit: [AuditEvent], alerts: [QueuedAlert], _ change: @escaping @Sendable (inout InstallationState) -> Void
+    ) async throws(JournalError) {
+        state.withLock { state in
+            change(&state.installation)
+            for event in audit { Self.append(event, &state) }
+            for alert in alerts { Self.put(alert, &state) }
+        }
+    }
+
+    package func beginGeneration(at date: Date, audit: AuditEvent) async throws(JournalError) {
+        state.withLock { state in
+            state.generation += 1
+            state.installation.restored = nil
+            Self.lookAtAll(at: date, &state)
+            Self.append(audit, &state)
+        }
+    }
+
+    package func lookAtAll(at date: Date) async throws(JournalError) {
+        state.withLock { Self.lookAtAll(at: date, &$0) }
+    }
+
+    private static func lookAtAll(at date: Date, _ state: inout State) {
+        state.rows = state.rows.mapValues { row in
+            var row = row
+            row.nextDue = min(date, row.nextDue ?? date)
+            return row
+        }
+        for index in state.queue.indices {
+            state.queue[index].nextAttempt = min(date, state.queue[index].nextAttempt)
+        }
     }
 
     package func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? { durable(secret) }

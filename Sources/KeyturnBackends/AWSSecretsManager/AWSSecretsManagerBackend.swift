@@ -78,6 +78,20 @@ package struct AWSSecretsManagerBackend: Backend {
         return try await value(question).map { StoredValue(value: $0, version: nil, receipt: [:]) }
     }
 
+    /// The id of a version is made of installation, secret and number: the number is the one that gives this id.
+    package func mark(
+        of secret: SecretName, instance: String, at target: BackendTarget
+    ) async throws(SystemError) -> WriteMark? {
+        guard let holder = try await describe(target)?.versionHolding(Self.currentLabel) else { return nil }
+        let number = (1...Self.highestNumber).first {
+            IdempotencyKey.uuid(instance: instance, secret: secret, version: $0) == holder
+        }
+        return number.map { WriteMark(instance: instance, generation: nil, version: $0) }
+    }
+
+    /// More than hourly rotations for a year.
+    private static let highestNumber = 10_000
+
     package func unstage(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {
         guard let id = version.receipt["versionId"] else { return }
         try await unlabel(id, Self.pendingLabel, target)

@@ -15,6 +15,7 @@ package struct FileVault: Sendable {
     package init(directory: String) { self.directory = directory }
 
     static let currentName = "current"
+    private static let markName = ".keyturn.json"
 
     /// The folder of a secret. Names are the grammar of ``SecretName``, so that none leads out of the vault.
     func folder(_ path: String) throws(SystemError) -> String {
@@ -44,6 +45,23 @@ package struct FileVault: Sendable {
         var information = stat()
         guard lstat(file, &information) == 0 else { return nil }
         return try PrivateFile.read(file, limit: AgeFile.usualLimit).exposedBytes()
+    }
+
+    /// Says beside the versions which installation wrote the one that becomes current.
+    func mark(_ path: String, _ mark: WriteMark) throws(SystemError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        guard let bytes = try? encoder.encode(mark) else { throw SystemError(.local, "JSON can't be written") }
+        try AtomicFile.write(SecretValue(bytes), to: "\(try folder(path))/\(Self.markName)")
+    }
+
+    /// `nil` when there is none, or none that can be read as one.
+    func mark(_ path: String) throws(SystemError) -> WriteMark? {
+        let file = "\(try folder(path))/\(Self.markName)"
+        var information = stat()
+        guard lstat(file, &information) == 0 else { return nil }
+        let bytes = try PrivateFile.read(file).exposedBytes()
+        return try? JSONDecoder().decode(WriteMark.self, from: Data(bytes))
     }
 
     /// Every secret that the vault holds, by path.

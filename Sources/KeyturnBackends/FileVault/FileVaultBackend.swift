@@ -30,8 +30,14 @@ package struct FileVaultBackend: Backend {
         try vault.locked { () throws(SystemError) in
             try vault.sweep(target.path)
             try AtomicFile.makeFolder(try vault.folder(target.path))
-            // A version is never overwritten with another value.
-            if let stored = try decrypted(target.path, write.version), stored.matches(write.value) { return }
+            // A version is never overwritten with another value: it may be one that this state has lost.
+            if let stored = try decrypted(target.path, write.version) {
+                if stored.matches(write.value) { return }
+                throw SystemError(
+                    .conflict,
+                    "the file vault at \(target.path) holds another version \(write.version) already",
+                    advice: "see who wrote it; where the state was restored, `keyturn adopt --restored` accepts it")
+            }
             try AtomicFile.write(encrypted, to: try vault.file(target.path, write.version))
         }
         return .staged([:])
@@ -43,6 +49,10 @@ package struct FileVaultBackend: Backend {
         try vault.locked { () throws(SystemError) in
             // Another process may have been here while the lock was free.
             if case .done = try judge(write, target) { return }
+            // Before the value shows: one without a mark could not be told from another's.
+            try vault.mark(
+                target.path,
+                WriteMark(instance: write.instance, generation: write.generation, version: write.version))
             try AtomicFile.link(
                 "\(try vault.folder(target.path))/\(FileVault.currentName)", to: "\(write.version).age")
         }
@@ -67,6 +77,15 @@ package struct FileVaultBackend: Backend {
         }
         guard let number, let value = try decrypted(target.path, number) else { return nil }
         return StoredValue(value: value, version: number, receipt: [:])
+    }
+
+    package func mark(
+        of secret: SecretName, instance: String, at target: BackendTarget
+    ) async throws(SystemError) -> WriteMark? {
+        guard let mark = try vault.mark(target.path), mark.version == (try vault.currentVersion(target.path)) else {
+            return nil
+        }
+        return mark
     }
 
     package func unstage(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {

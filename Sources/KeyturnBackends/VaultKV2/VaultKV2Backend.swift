@@ -86,6 +86,17 @@ package struct VaultKV2Backend: Backend {
         }
     }
 
+    package func mark(
+        of secret: SecretName, instance: String, at target: BackendTarget
+    ) async throws(SystemError) -> WriteMark? {
+        guard let metadata = try await metadata(target), let marks = metadata.custom_metadata,
+            marks["keyturn-kv-version"] == String(metadata.current_version), marks["keyturn-secret"] == secret.text,
+            let instance = marks["keyturn-instance"], let version = marks["keyturn-version"].flatMap(Int.init)
+        else { return nil }
+        return WriteMark(
+            instance: instance, generation: marks["keyturn-generation"].flatMap(Int.init), version: version)
+    }
+
     package func unstage(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {}
 
     package func prune(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {

@@ -13,6 +13,20 @@ package import Foundation
 package protocol Journal: Sendable {
     func installation() async throws(JournalError) -> Installation
 
+    /// What is known of the installation as a whole.
+    func installationState() async throws(JournalError) -> InstallationState
+    /// Changes that, and writes what goes with it, in one transaction. `change` may be called with a later state than the
+    /// caller has seen.
+    func changeInstallation(
+        audit: [AuditEvent], alerts: [QueuedAlert], _ change: @escaping @Sendable (inout InstallationState) -> Void
+    ) async throws(JournalError)
+    /// Has every secret looked at and every alert tried at `date`, unless that is due earlier: their times come from a
+    /// clock that was wrong.
+    func lookAtAll(at date: Date) async throws(JournalError)
+    /// Accepts a state that is behind its backends: the next generation begins, nothing is frozen any more, and every
+    /// secret is due for a look.
+    func beginGeneration(at date: Date, audit: AuditEvent) async throws(JournalError)
+
     func record(of secret: SecretName) async throws(JournalError) -> SecretRecord?
     /// All records, by name.
     func records() async throws(JournalError) -> [SecretRecord]

@@ -28,6 +28,8 @@ package struct VersionRecord: Sendable, Codable, Equatable {
     package var tainted: Bool
     /// Where it was made: by Keyturn, or elsewhere and adopted.
     package let adopted: Bool
+    /// What backends hold of it, where it was made in a history that the journal has lost: then there is no key material.
+    package var found: [FoundValue]?
     /// How far its retirement is, once it has begun.
     package var retirement: RetirementProgress?
 
@@ -50,6 +52,17 @@ package struct VersionRecord: Sendable, Codable, Equatable {
 
     /// Whether it is on its way out.
     package var isLeaving: Bool { stage == .previous || stage == .disabled }
+
+    package struct FoundValue: Sendable, Codable, Equatable {
+        package let target: BackendTarget
+        /// The text as it lies there, sealed.
+        package let sealed: Data
+
+        package init(target: BackendTarget, sealed: Data) {
+            self.target = target
+            self.sealed = sealed
+        }
+    }
 
     /// One backend that got the version.
     package struct StoredBackend: Sendable, Codable, Equatable {
@@ -74,6 +87,14 @@ package struct VersionRecord: Sendable, Codable, Equatable {
     /// The queue entry of a version that is on its way out; it stays until all is done.
     package struct RetirementProgress: Sendable, Codable, Equatable {
         package var revoked: Bool
+        /// Whether the issuer was seen to refuse the key since then.
+        package var refused: Bool?
+        /// Why it is being switched on again; from the intent on until that is done.
+        package var undoing: String?
+        /// Why it was switched on again; until a person lets it be tried once more.
+        package var undone: String?
+        /// When the health checks are run again.
+        package var nextHealthCheck: Date?
         /// Tries of the step that is failing now.
         package var attempt: Int
         package var lastError: StepFailure?
@@ -102,6 +123,9 @@ package struct StepFailure: Sendable, Codable, Equatable {
         self.advice = advice
         self.at = at
     }
+
+    /// Whether it was noted by a clock that has gone back since.
+    package func isAhead(of now: Date) -> Bool { at.timeIntervalSince(now) > 60 }
 
     package init(step: RotationStep, error: SystemError, at: Date) {
         self.init(step: step.text, code: error.code, message: error.message, advice: error.advice, at: at)

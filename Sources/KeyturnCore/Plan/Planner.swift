@@ -10,14 +10,17 @@ package struct SecretFacts: Sendable {
     package let traits: IssuerTraits?
     /// Secrets named by `after` that are due or under way.
     package let busyPredecessors: [SecretName]
+    package let installation: InstallationState
 
     package init(
-        policy: Policy?, record: SecretRecord?, traits: IssuerTraits?, busyPredecessors: [SecretName] = []
+        policy: Policy?, record: SecretRecord?, traits: IssuerTraits?, busyPredecessors: [SecretName] = [],
+        installation: InstallationState = InstallationState()
     ) {
         self.policy = policy
         self.record = record
         self.traits = traits
         self.busyPredecessors = busyPredecessors
+        self.installation = installation
     }
 }
 
@@ -67,7 +70,9 @@ package enum Planner {
     /// The current version goes to places that the policy names and that do not have it: a backend that joined the policy,
     /// or all of them when the key was made elsewhere.
     private static func distribution(_ facts: SecretFacts, _ record: SecretRecord, _ now: Date) -> Judgement? {
-        guard let current = record.current, let places = facts.policy?.places(lacking: current), !places.isEmpty else {
+        guard let current = record.current, current.found == nil, let places = facts.policy?.places(lacking: current),
+            !places.isEmpty
+        else {
             return nil
         }
         let names = places.map { "'\($0.name)'" }.joined(separator: ", ")
@@ -113,9 +118,10 @@ package enum Planner {
     }
 
     private static func underWay(_ rotation: RotationRecord, _ now: Date) -> Judgement {
-        guard let failure = rotation.lastError else {
+        // A failure that lies ahead was noted by a clock that has gone back since.
+        guard let failure = rotation.lastError, !failure.isAhead(of: now) else {
             return Judgement(
-                action: .retry, at: rotation.nextAttempt ?? now, reason: .inFlight,
+                action: .retry, at: rotation.lastError == nil ? rotation.nextAttempt ?? now : now, reason: .inFlight,
                 sentence: "version \(rotation.version) is \(rotation.machine.phase.rawValue)")
         }
         return Judgement(
@@ -152,12 +158,18 @@ package enum Planner {
         var known = RetirementFacts(
             version: version, successor: record.current, rotationInFlight: record.rotation != nil, now: now,
             rule: facts.policy?.retirement ?? RetirementRule(),
-            reportsLastUse: facts.traits?.reportsLastUse ?? false, disables: facts.traits?.disables ?? false)
+            reportsLastUse: facts.traits?.reportsLastUse ?? false, disables: facts.traits?.disables ?? false,
+            installation: facts.installation)
         known.held = held
         let gates = RetirementGate.judge(known)
-        let blocked = gates.filter { $0.verdict == .blocked }
-        let at: Date? =
+        // Whether the clocks agree is asked again each time.
+        let blocked = gates.filter { $0.verdict == .blocked && $0.gate != .clockSane }
+        var at: Date? =
             blocked.contains { $0.opensAt == nil } ? nil : blocked.compactMap(\.opensAt).max() ?? now
+        if known.isWatched, let opensAt = at, blocked.allSatisfy({ $0.gate == .observed }) {
+            let check = version.retirement?.nextHealthCheck ?? now
+            at = min(opensAt, check, now.addingTimeInterval(known.rule.healthInterval))
+        }
         return PlannedRetirement(version: version.number, at: at, gates: gates)
     }
 

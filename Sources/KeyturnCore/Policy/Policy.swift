@@ -120,11 +120,20 @@ package struct RetirementRule: Sendable, Hashable {
     package let whenUnused: PolicyDuration?
     /// How long it stays disabled before it is revoked, where the issuer can disable.
     package let observe: PolicyDuration?
+    /// Checks that must go on passing with the current key while the old one is switched off. When one fails, the old
+    /// key is switched on again.
+    package let health: [PolicyCheck]
 
-    package init(whenUnused: PolicyDuration? = nil, observe: PolicyDuration? = nil) {
+    package init(
+        whenUnused: PolicyDuration? = nil, observe: PolicyDuration? = nil, health: [PolicyCheck] = []
+    ) {
         self.whenUnused = whenUnused
         self.observe = observe
+        self.health = health
     }
+
+    /// How long until the health checks are run again, in seconds: about twenty times while the key is observed.
+    package var healthInterval: Double { min(900, max(60, (observe?.timeInterval ?? 0) / 20)) }
 }
 
 /// Where a policy stands, and which of its values were written there (the others are defaults).

@@ -10,6 +10,8 @@ package struct AlertEvent: Sendable, Codable, Equatable {
         case possibleOrphan = "orphan.possible"
         case quarantined = "secret.quarantined"
         case reloadFailed = "reload.failed"
+        case clockDisagrees = "clock.disagrees"
+        case stateRestored = "state.restored"
         case recovered = "recovered"
     }
 

@@ -176,6 +176,13 @@ package protocol Backend: Sendable {
     /// Reads a stored value; `nil` when there is none. Throws `unsupported` where `traits.readsBack` is false.
     func read(_ selection: StoredSelection, at target: BackendTarget) async throws(SystemError) -> StoredValue?
 
+    /// The mark beside what is current; `nil` when it carries none of this installation's, or there is no room for one.
+    ///
+    /// - Parameter instance: ``Installation/instance``.
+    func mark(
+        of secret: SecretName, instance: String, at target: BackendTarget
+    ) async throws(SystemError) -> WriteMark?
+
     /// Removes a pending version that will not become current.
     func unstage(_ version: VersionReference, at target: BackendTarget) async throws(SystemError)
 
@@ -192,4 +199,8 @@ package protocol Backend: Sendable {
 
 extension Backend {
     package func normalized(_ value: SecretValue, at target: BackendTarget) throws(SystemError) -> SecretValue { value }
+
+    package func mark(
+        of secret: SecretName, instance: String, at target: BackendTarget
+    ) async throws(SystemError) -> WriteMark? { nil }
 }

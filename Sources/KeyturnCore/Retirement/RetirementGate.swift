@@ -4,6 +4,8 @@ package import Foundation
 package enum RetirementGate: String, Sendable, Codable, CaseIterable {
     /// The secret is neither paused nor quarantined.
     case secretReleased = "secret-released"
+    /// No backend was found ahead of the journal: the state is no old copy of itself.
+    case stateNewest = "state-newest"
     /// A later version is current, and no rotation of the secret is under way.
     case successorPromoted = "successor-promoted"
     /// The grace is over.
@@ -14,8 +16,12 @@ package enum RetirementGate: String, Sendable, Codable, CaseIterable {
     case backendsConfirmed = "backends-confirmed"
     /// The issuer accepts the current key just now.
     case successorWorks = "successor-works"
+    /// The clocks agree: this machine's, those of the systems that were asked, and the time that the journal has seen.
+    case clockSane = "clock-sane"
     /// The issuer reports no use of the old key for as long as the policy asks.
     case unused
+    /// The policy's health checks pass while the old key is switched off.
+    case healthy
     /// The key was disabled for as long as the policy asks.
     case observed
 }
@@ -53,6 +59,7 @@ package struct RetirementFacts: Sendable {
     package let rule: RetirementRule
     package let reportsLastUse: Bool
     package let disables: Bool
+    package let installation: InstallationState
     /// Whether the user declared the version compromised: it goes at once.
     package var skipsPatience: Bool { version.tainted }
 
@@ -61,7 +68,25 @@ package struct RetirementFacts: Sendable {
     /// Required backends that do not have the new value as current; empty when all have.
     package var unconfirmedBackends: [String]?
     package var successorWorks: Bool?
+    package var clock: Clock?
     package var lastUse: LastUse?
+    package var health: Health?
+
+    package enum Clock: Sendable, Equatable {
+        case agrees
+        /// In one sentence.
+        case disagrees(String)
+
+        package init(_ mark: ClockMark?) {
+            self = mark?.disagreement.map { .disagrees($0.sentence) } ?? .agrees
+        }
+    }
+
+    package enum Health: Sendable, Equatable {
+        case passed
+        /// In one sentence.
+        case failed(String)
+    }
 
     package enum LastUse: Sendable, Equatable {
         case never
@@ -70,7 +95,7 @@ package struct RetirementFacts: Sendable {
 
     package init(
         version: VersionRecord, successor: VersionRecord?, rotationInFlight: Bool, now: Date, rule: RetirementRule,
-        reportsLastUse: Bool, disables: Bool
+        reportsLastUse: Bool, disables: Bool, installation: InstallationState = InstallationState()
     ) {
         self.version = version
         self.successor = successor
@@ -79,6 +104,19 @@ package struct RetirementFacts: Sendable {
         self.rule = rule
         self.reportsLastUse = reportsLastUse
         self.disables = disables
+        self.installation = installation
+        if installation.clock?.disagreement != nil { clock = Clock(installation.clock) }
+    }
+
+    /// Whether the policy's health checks watch over the version while it is switched off.
+    package var isWatched: Bool {
+        version.stage == .disabled && disables && !rule.health.isEmpty && !skipsPatience
+    }
+
+    /// `date` moved on by what the clock leapt since `start`: time that it shows and that did not pass.
+    fileprivate func extended(_ date: Date, since start: Date?) -> Date {
+        guard let start, let leapt = installation.clock?.leapt(since: start), leapt > 0 else { return date }
+        return date.addingTimeInterval(leapt)
     }
 }
 
@@ -92,12 +130,15 @@ extension RetirementGate {
     package func judge(_ facts: RetirementFacts) -> GateResult? {
         switch self {
         case .secretReleased: facts.held.map { GateResult(.secretReleased, .blocked, $0) }
+        case .stateNewest: facts.installation.freeze.map { GateResult(.stateNewest, .blocked, $0) }
         case .successorPromoted: Self.successor(facts)
         case .gracePassed: Self.grace(facts)
         case .backoffPassed: Self.backoff(facts)
         case .backendsConfirmed: Self.backends(facts)
         case .successorWorks: Self.successorWorks(facts)
+        case .clockSane: Self.clock(facts)
         case .unused: Self.unused(facts)
+        case .healthy: Self.health(facts)
         case .observed: Self.observed(facts)
         }
     }
@@ -116,13 +157,17 @@ extension RetirementGate {
         guard let retireAt = facts.version.retireAt else {
             return GateResult(.gracePassed, .blocked, "its grace has not begun")
         }
-        guard facts.now < retireAt else { return GateResult(.gracePassed, .open, "the grace is over") }
-        return GateResult(.gracePassed, .blocked, "the grace is not over yet", opensAt: retireAt)
+        let end = facts.extended(retireAt, since: facts.successor?.promotedAt)
+        guard facts.now < end else { return GateResult(.gracePassed, .open, "the grace is over") }
+        return GateResult(
+            .gracePassed, .blocked,
+            end == retireAt ? "the grace is not over yet" : "the grace is not over yet: the clock leapt during it",
+            opensAt: end)
     }
 
     private static func backoff(_ facts: RetirementFacts) -> GateResult? {
         guard let failure = facts.version.retirement?.lastError, let next = facts.version.retirement?.nextAttempt,
-            facts.now < next
+            facts.now < next, !failure.isAhead(of: facts.now)
         else { return nil }
         return GateResult(
             .backoffPassed, .blocked, "\(failure.step) failed and waits for its next try: \(failure.message)",
@@ -148,6 +193,30 @@ extension RetirementGate {
         }
     }
 
+    /// What was declared compromised goes whatever the time is.
+    private static func clock(_ facts: RetirementFacts) -> GateResult? {
+        guard !facts.skipsPatience else { return nil }
+        return switch facts.clock {
+        case nil: GateResult(.clockSane, .notAsked, "the clocks are compared once the others stand open")
+        case .agrees?: GateResult(.clockSane, .open, "the clocks agree")
+        case .disagrees(let sentence)?: GateResult(.clockSane, .blocked, sentence)
+        }
+    }
+
+    private static func health(_ facts: RetirementFacts) -> GateResult? {
+        if let undone = facts.version.retirement?.undone, facts.version.stage == .previous, !facts.skipsPatience {
+            return GateResult(
+                .healthy, .blocked,
+                "it was switched on again: \(undone); `keyturn resume` lets it be tried once more")
+        }
+        guard facts.isWatched else { return nil }
+        return switch facts.health {
+        case nil: GateResult(.healthy, .notAsked, "the health checks are run while it is switched off")
+        case .passed?: GateResult(.healthy, .open, "the health checks pass")
+        case .failed(let sentence)?: GateResult(.healthy, .blocked, sentence)
+        }
+    }
+
     private static func unused(_ facts: RetirementFacts) -> GateResult? {
         guard let quiet = facts.rule.whenUnused, facts.reportsLastUse, !facts.skipsPatience,
             facts.version.stage != .disabled
@@ -170,7 +239,7 @@ extension RetirementGate {
     private static func observed(_ facts: RetirementFacts) -> GateResult? {
         guard let observe = facts.rule.observe, facts.disables, !facts.skipsPatience else { return nil }
         guard facts.version.stage == .disabled, let disabledAt = facts.version.disabledAt else { return nil }
-        let opensAt = disabledAt.addingTimeInterval(observe.timeInterval)
+        let opensAt = facts.extended(disabledAt.addingTimeInterval(observe.timeInterval), since: disabledAt)
         guard facts.now < opensAt else { return GateResult(.observed, .open, "it was disabled for \(observe)") }
         return GateResult(.observed, .blocked, "it is disabled and still observed", opensAt: opensAt)
     }

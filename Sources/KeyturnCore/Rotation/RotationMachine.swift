@@ -158,7 +158,7 @@ package struct RotationMachine: Sendable, Codable, Equatable {
 
 extension RotationMachine.BackendProgress {
     /// Whether promoting still has to write here.
-    var awaitsPromote: Bool {
+    package var awaitsPromote: Bool {
         switch progress {
         case .waiting, .staged, .deferred, .promoting: true
         case .promoted, .failed, .unstaged: false

@@ -21,6 +21,7 @@ struct RetirementDriver {
     }
 
     private var writing: VersionWriting { VersionWriting(core: core, workplace: workplace, secret: secret) }
+    private var restore: RestoreWatch { RestoreWatch(core: core, workplace: workplace, secret: secret) }
     private var now: Date { core.time.now() }
 
     func drive(_ number: Int, _ session: inout SecretSession) async throws(JournalError) -> Rest {
@@ -29,7 +30,15 @@ struct RetirementDriver {
             try await session.refreshWishes()
             guard session.record.pausedSince == nil else { return .waiting }
             do {
+                if version.stage == .disabled, let reason = version.retirement?.undoing {
+                    try await undo(version, because: reason, &session)
+                    continue
+                }
                 if let blocked = try await blockingGate(version, session.record) {
+                    if blocked.gate == .healthy, version.stage == .disabled {
+                        try await undo(version, because: blocked.sentence, &session)
+                        continue
+                    }
                     return try await wait(for: blocked, version, &session)
                 }
                 try await takeNext(version, &session)
@@ -57,19 +66,69 @@ struct RetirementDriver {
         var facts = RetirementFacts(
             version: version, successor: record.current, rotationInFlight: record.rotation != nil, now: now,
             rule: policy?.retirement ?? RetirementRule(), reportsLastUse: issuer is any ReportsLastUse,
-            disables: issuer is any DisablesKeys)
+            disables: issuer is any DisablesKeys, installation: try await core.journal.installationState())
+        // It is looked at anew below.
+        facts.clock = nil
         func firstBlocked() -> GateResult? { RetirementGate.judge(facts).first { $0.verdict == .blocked } }
-        if let blocked = firstBlocked() { return blocked }
+        if let blocked = firstBlocked() {
+            guard blocked.gate == .observed, facts.isWatched else { return blocked }
+            do throws(SystemError) { facts.health = try await health(record) } catch {
+                throw StepError(step: .disable, error: error)
+            }
+            return firstBlocked()
+        }
         // Once it is revoked only pruning is left, and that harms nobody.
         if version.retirement?.revoked == true { return nil }
         do throws(SystemError) {
             facts.unconfirmedBackends = try await unconfirmedBackends(record)
+            if let freeze = try await freeze() { return GateResult(.stateNewest, .blocked, freeze) }
             if let blocked = firstBlocked() { return blocked }
             facts.successorWorks = try await successorWorks(record)
             if let blocked = firstBlocked() { return blocked }
+        } catch { throw StepError(step: .revoke, error: error) }
+        // Those that were asked have said what time it is.
+        facts.clock = RetirementFacts.Clock(try await core.clock.look(telling: workplace.sinks.keys.sorted()))
+        if let blocked = firstBlocked() { return blocked }
+        do throws(SystemError) {
             facts.lastUse = try await lastUse(version, facts)
+            if let blocked = firstBlocked() { return blocked }
+            if facts.isWatched { facts.health = try await health(record) }
         } catch { throw StepError(step: .revoke, error: error) }
         return firstBlocked()
+    }
+
+    private func freeze() async throws(SystemError) -> String? {
+        do throws(JournalError) { return try await core.journal.installationState().freeze } catch {
+            throw SystemError(.local, error.description, disposition: .passing)
+        }
+    }
+
+    /// Runs the policy's health checks with the current key. One that fails is asked once more.
+    private func health(_ record: SecretRecord) async throws(SystemError) -> RetirementFacts.Health {
+        guard let current = record.current else { return .failed("no version is current") }
+        let handle = writing.handle(of: current)
+        for check in policy?.retirement.health ?? [] {
+            var failure = try await failure(of: check, handle)
+            if failure != nil {
+                try await core.pause(core.settings.pollInterval)
+                failure = try await self.failure(of: check, handle)
+            }
+            if let failure { return .failed("the health check '\(check.type)' failed: \(failure)") }
+        }
+        return .passed
+    }
+
+    /// - Returns: why the check failed; one that can't be run has failed.
+    private func failure(of check: PolicyCheck, _ key: KeyHandle) async throws(SystemError) -> String? {
+        do throws(SystemError) {
+            switch try await workplace.verifier(check).verify(key) {
+            case .works, .cannotTell: return nil
+            case .notYet(let reason), .refused(let reason): return reason
+            }
+        } catch {
+            guard error.code != .cancelled else { throw error }
+            return error.message
+        }
     }
 
     private func unconfirmedBackends(_ record: SecretRecord) async throws(SystemError) -> [String] {
@@ -82,7 +141,9 @@ struct RetirementDriver {
             let stored = try await core.gates.call(.backend(backend.target.backend)) { () throws(SystemError) in
                 try await adapter.read(.current, at: backend.target)
             }
-            if stored?.value.matches(expected) != true { missing.append(backend.target.backend) }
+            guard stored?.value.matches(expected) != true else { continue }
+            missing.append(backend.target.backend)
+            _ = try await restore.isAhead(backend.target, of: record)
         }
         return missing
     }
@@ -121,6 +182,10 @@ struct RetirementDriver {
             }
             return try await revoke(version, issuer, &session)
         }
+        if version.retirement?.refused != true, let issuer = workplace.issuers[version.issuer], issuer.traits.checks {
+            let handle = writing.handle(of: version)
+            if handle.material != nil { return try await proveRefused(version, handle, issuer, &session) }
+        }
         guard let backend = version.backends.first(where: { !$0.pruned }) else {
             return try await close(version, &session)
         }
@@ -155,6 +220,59 @@ struct RetirementDriver {
             }
         } then: { version, _ in
             version.retirement?.revoked = true
+        }
+    }
+
+    /// Switches a key on again, because what used it fails without it. The intent lasts over a crash: a check that passes
+    /// because the key is on again proves nothing.
+    private func undo(
+        _ version: VersionRecord, because reason: String, _ session: inout SecretSession
+    ) async throws {
+        let issuer = try found { () throws(SystemError) in try workplace.issuer(version.issuer) }
+        guard let issuer = issuer as? any DisablesKeys else { return }
+        let handle = writing.handle(of: version)
+        try await step(.enable, version, &session, intending: { $0.retirement?.undoing = reason }) {
+            () throws(SystemError) in
+            try await core.gates.call(.issuer(version.issuer)) { () throws(SystemError) in
+                try await issuer.enable(handle)
+            }
+        } then: { version, _ in
+            version.stage = .previous
+            version.disabledAt = nil
+            version.retirement?.undoing = nil
+            version.retirement?.undone = reason
+        }
+        let desk = AlertDesk(core: core, policy: policy, sinks: workplace.sinkNames(for: policy), now: now)
+        try await session.commit { record, outbox in
+            desk.raise(
+                .retireBlocked, severity: .error, version: version.number, step: RotationStep.disable.text,
+                reason: RetirementGate.healthy.rawValue,
+                summary: "version \(version.number) of \(record.name) was switched on again: \(reason)",
+                advice: "find out what still uses the old key, then `keyturn resume \(record.name)`", in: &record,
+                &outbox)
+        }
+    }
+
+    /// Asks until the issuer refuses the old key: some take their time.
+    private func proveRefused(
+        _ version: VersionRecord, _ handle: KeyHandle, _ issuer: any Issuer, _ session: inout SecretSession
+    ) async throws {
+        try await step(.proveRefused, version, &session) { () throws(SystemError) in
+            let deadline = core.time.now().addingTimeInterval(core.settings.verifyPatience)
+            while true {
+                let answer = try await core.gates.call(.issuer(version.issuer)) { () throws(SystemError) in
+                    try await issuer.check(handle)
+                }
+                guard answer == .works else { return }
+                guard core.time.now() < deadline, !core.stop.isAsked else {
+                    throw SystemError(
+                        .notYet, "the issuer still accepts the key after it was revoked",
+                        advice: "it is revoked again; see at the issuer whether the key is gone")
+                }
+                try await core.pause(core.settings.pollInterval)
+            }
+        } then: { version, _ in
+            version.retirement?.refused = true
         }
     }
 
@@ -202,11 +320,13 @@ struct RetirementDriver {
     /// Intent, effect, outcome.
     private func step(
         _ step: RotationStep, _ version: VersionRecord, _ session: inout SecretSession,
-        _ effect: () async throws(SystemError) -> Void, then change: (inout VersionRecord, Date) -> Void
+        intending: (inout VersionRecord) -> Void = { _ in }, _ effect: () async throws(SystemError) -> Void,
+        then change: (inout VersionRecord, Date) -> Void
     ) async throws {
         try await session.commit { record, outbox in
             guard var version = record.version(version.number) else { return }
             version.retirement = version.retirement ?? VersionRecord.RetirementProgress()
+            intending(&version)
             record.put(version)
             outbox.audit.append(audit("step.intended", step, version))
         }
@@ -240,7 +360,16 @@ extension RetirementDriver {
         for gate: GateResult, _ version: VersionRecord, _ session: inout SecretSession
     ) async throws(JournalError) -> Rest {
         // What opens by the clock alone needs no note.
-        let byClock: Set<RetirementGate> = [.gracePassed, .backoffPassed, .observed, .successorPromoted]
+        let byClock: Set<RetirementGate> = [.gracePassed, .backoffPassed, .observed, .successorPromoted, .healthy]
+        if gate.gate == .observed, policy?.retirement.health.isEmpty == false {
+            let next = now.addingTimeInterval(policy?.retirement.healthInterval ?? 0)
+            try await session.commit { record, _ in
+                guard var version = record.version(version.number) else { return }
+                version.retirement = version.retirement ?? VersionRecord.RetirementProgress()
+                version.retirement?.nextHealthCheck = next
+                record.put(version)
+            }
+        }
         guard !byClock.contains(gate.gate) else { return .waiting }
         let error = SystemError(.notYet, gate.sentence, retryAfter: nil)
         let again = gate.opensAt.map { max(1, min(3600, $0.timeIntervalSince(now))) }
@@ -267,6 +396,8 @@ extension RetirementDriver {
             guard var version = record.version(version.number) else { return }
             var progress = version.retirement ?? VersionRecord.RetirementProgress()
             progress.attempt = attempt
+            // Revoking it may not have come through.
+            if failed.step == .proveRefused { progress.revoked = false }
             progress.lastError = failure
             progress.nextAttempt = desk.now.addingTimeInterval(delay)
             version.retirement = progress
@@ -276,7 +407,9 @@ extension RetirementDriver {
                 audit(
                     gate == nil ? "step.failed" : "retire.blocked", failed.step, version,
                     ["code": word, "attempt": String(attempt), "message": failed.error.message]))
-            guard isWorthTelling(gate, failed.error, version, attempt, desk.now) else { return }
+            guard failed.step == .proveRefused || isWorthTelling(gate, failed.error, version, attempt, desk.now) else {
+                return
+            }
             desk.raise(
                 .retireBlocked, severity: .warning, version: version.number, step: failed.step.text, reason: word,
                 summary: "version \(version.number) of \(record.name) can't be retired: \(failed.error.message)",
@@ -290,6 +423,8 @@ extension RetirementDriver {
     private func isWorthTelling(
         _ gate: GateResult?, _ error: SystemError, _ version: VersionRecord, _ attempt: Int, _ now: Date
     ) -> Bool {
+        // These are told once, for the installation as a whole.
+        if gate?.gate == .clockSane || gate?.gate == .stateNewest { return false }
         if gate?.gate == .unused { return now.timeIntervalSince(version.retireAt ?? now) > 86_400 }
         return attempt >= 2 || error.disposition == .permanent
     }

@@ -44,7 +44,7 @@ extension RotationDriver {
     /// Makes the version current everywhere. The intent closes the way back.
     func promote(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
         guard let rotation = session.record.rotation else { return .moved }
-        let names = rotation.machine.backends.filter(\.isToPromote).map(\.name)
+        let names = rotation.machine.backends.filter(\.awaitsPromote).map(\.name)
         try await intend(names.map { .promote(backend: $0) }, &session) { record, outbox in
             for name in names { apply(.promoteIntended(backend: name), to: &record, &outbox) }
         }
@@ -189,16 +189,6 @@ extension RotationDriver {
                 summary: "best-effort backend '\(backend)' of \(record.name) was left behind: \(error.message)",
                 advice: error.advice, about: record.name, &outbox)
             settleWhenDone(&record, &outbox)
-        }
-    }
-}
-
-extension RotationMachine.BackendProgress {
-    /// Whether the new version still has to become current here.
-    var isToPromote: Bool {
-        switch progress {
-        case .waiting, .staged, .deferred, .promoting: true
-        case .promoted, .failed, .unstaged: false
         }
     }
 }

@@ -9,6 +9,7 @@ extension RotationDriver {
         do {
             let issuer = try workplace.issuer(policy.issuer)
             if let intent = session.record.rotation?.issueIntent {
+                try await confirmBackends(policy, session.record, isUnknown: true)
                 return try await resolve(intent, issuer, &session)
             }
             return try await ask(issuer, policy, &session)
@@ -26,6 +27,7 @@ extension RotationDriver {
         _ issuer: any Issuer, _ policy: Policy, _ session: inout SecretSession
     ) async throws -> StepResult {
         try await probeBackends(policy)
+        try await confirmBackends(policy, session.record, isUnknown: false)
         let request = IssueRequest(
             lineage: Lineage(
                 secret: secret, version: session.record.rotation?.version ?? 0, nonce: core.random.nonce()),
@@ -212,6 +214,20 @@ extension RotationDriver {
                 try await backend.probe(entry.target)
             }
         }
+    }
+
+    /// Whether the required backends show what the journal says.
+    ///
+    /// - Parameter isUnknown: a key may have been made that this journal can't tell of. What it does not know then is
+    ///   not for it to judge, be it replaceable or not.
+    func confirmBackends(
+        _ policy: Policy, _ record: SecretRecord, isUnknown: Bool
+    ) async throws(SystemError) {
+        let overwrites = Set(policy.backends.filter(\.overwrite).map(\.name))
+        let isFirst = record.current == nil
+        try await restore.confirm(
+            policy.backends.filter(\.required).map(\.target), of: record,
+            replaceable: { overwrites.contains($0.backend) && (isFirst || !isUnknown) })
     }
 
     private func call<Result: Sendable>(

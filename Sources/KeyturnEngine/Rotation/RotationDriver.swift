@@ -34,6 +34,7 @@ struct RotationDriver {
 
     var writing: VersionWriting { VersionWriting(core: core, workplace: workplace, secret: secret) }
     var readBack: ReadBack { ReadBack(core: core, workplace: workplace) }
+    var restore: RestoreWatch { RestoreWatch(core: core, workplace: workplace, secret: secret) }
     var now: Date { core.time.now() }
 
     func desk() -> AlertDesk {
@@ -240,7 +241,7 @@ extension Policy {
 
 extension PolicyBackend {
     /// How a version records that it goes here.
-    fileprivate var stored: VersionRecord.StoredBackend {
+    var stored: VersionRecord.StoredBackend {
         VersionRecord.StoredBackend(target: target, template: template?.text, required: required)
     }
 }

@@ -57,6 +57,9 @@ struct VersionWriting {
     func rendered(
         _ version: VersionRecord, for backend: VersionRecord.StoredBackend
     ) throws(SystemError) -> SecretValue {
+        if let found = version.found?.first(where: { $0.target.isSamePlace(as: backend.target) }) {
+            return try text(found)
+        }
         let material = try material(of: version)
         let adapter = try workplace.backend(backend.target.backend)
         guard let text = backend.template else { return try adapter.normalized(material.value, at: backend.target) }
@@ -73,6 +76,20 @@ struct VersionWriting {
         VersionReference(
             secret: secret, version: version.number, receipt: backend.receipt,
             value: try? rendered(version, for: backend))
+    }
+
+    /// A value that was found in a backend, in the form in which it lies there.
+    private func text(_ found: VersionRecord.FoundValue) throws(SystemError) -> SecretValue {
+        do throws(SealError) {
+            guard let material = KeyMaterial(decoding: try core.sealer.open(found.sealed)) else {
+                throw SealError(reason: "it is not a sealed value")
+            }
+            return material.value
+        } catch {
+            throw SystemError(
+                .local, "a sealed value can't be opened: \(error.reason)",
+                advice: "use the identity with which the state was written")
+        }
     }
 
     /// What is to be written to one backend.

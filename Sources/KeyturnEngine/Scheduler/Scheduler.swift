@@ -54,6 +54,7 @@ struct Scheduler {
             group.addTask { await deliverAlerts() }
             do throws(JournalError) {
                 while !core.stop.isAsked, !Task.isCancelled {
+                    try await core.clock.look(telling: await engine.workplace.sinks.keys.sorted())
                     try await startWhatIsDue(desk, &group)
                     await doorbell.wait(upTo: .seconds(try await nap(desk)), on: core.time)
                 }

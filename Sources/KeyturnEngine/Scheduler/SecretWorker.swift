@@ -114,7 +114,7 @@ struct SecretWorker {
             record.name,
             SecretFacts(
                 policy: policy, record: record, traits: issuer.flatMap { workplace.issuers[$0]?.traits },
-                busyPredecessors: busy), at: now)
+                busyPredecessors: busy, installation: try await core.journal.installationState()), at: now)
     }
 
     /// Notes when a schedule is first seen, so that an edited one does not rotate everything at once.

@@ -1,5 +1,5 @@
 import CCurl
-import Foundation
+package import Foundation
 import Synchronization
 
 /// One asynchronous HTTP client over libcurl's multi interface: connections are kept and shared, HTTP/2 where the server
@@ -28,9 +28,13 @@ package final class HTTPClient: Sendable {
     private let inbox = Mutex(Inbox())
     private let multi: Multi
     private let userAgent: String
+    private let onDate: (@Sendable (_ host: String, _ date: Date) -> Void)?
 
+    /// - Parameter onDate: is told what each answer says of the time (RFC 9110, section 6.6.1).
     /// - Throws: `invalidRequest` when libcurl can't be set up.
-    package init(userAgent: String) throws(HTTPError) {
+    package init(
+        userAgent: String, onDate: (@Sendable (_ host: String, _ date: Date) -> Void)? = nil
+    ) throws(HTTPError) {
         _ = Self.globalInit
         guard let handle = curl_multi_init() else { throw .invalidRequest("libcurl can't be set up") }
         keyturn_multi_setopt_long(handle, CURLMOPT_PIPELINING, Int(CURLPIPE_MULTIPLEX))
@@ -38,6 +42,7 @@ package final class HTTPClient: Sendable {
         let multi = Multi(handle: handle)
         self.multi = multi
         self.userAgent = userAgent
+        self.onDate = onDate
         let thread = Thread { [weak self] in Self.serve({ self }, multi, userAgent) }
         thread.name = "keyturn.http"
         thread.start()
@@ -64,7 +69,13 @@ package final class HTTPClient: Sendable {
         } onCancel: {
             post(.cancel(id))
         }
-        return try result.get()
+        let response = try result.get()
+        if let onDate, let date = response.headers.first("date").flatMap(HTTPDate.parse),
+            let address = try? RequestAddress(request.url)
+        {
+            onDate(address.authority, date)
+        }
+        return response
     }
 
     /// Ends all transfers; later requests fail as cancelled.

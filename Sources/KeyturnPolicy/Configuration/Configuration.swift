@@ -13,6 +13,8 @@ package struct Configuration: Sendable {
     package let alerts: [String: ConfiguredSystem]
     package let limits: Limits
     package let listen: String?
+    /// How far clocks may differ before nothing is retired any more, in seconds.
+    package let clockTolerance: Double
     /// Sections, and systems as `SECTION/NAME`, whose own entry is wrong: nothing more is said of those that use them.
     let broken: Set<String>
 

@@ -5,12 +5,13 @@ import Yams
 /// Reads keyturn.yaml.
 package enum ConfigurationLoader {
     private static let fields = [
-        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen",
+        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock",
     ]
 
     /// - Parameters:
     ///   - file: absolute path.
-    ///   - environment: `KEYTURN_STATE`, `KEYTURN_SCHEDULES`, `KEYTURN_IDENTITY_FILE`, `KEYTURN_LISTEN` and
+    ///   - environment: `KEYTURN_STATE`, `KEYTURN_SCHEDULES`, `KEYTURN_IDENTITY_FILE`, `KEYTURN_LISTEN`,
+    ///     `KEYTURN_CLOCK_TOLERANCE` and
     ///     `KEYTURN_LIMITS_CONCURRENCY`, `..._PERISSUER`, `..._PERBACKEND` go before the file.
     /// - Returns: the configuration, unless a diagnostic is an error.
     package static func load(
@@ -55,8 +56,35 @@ package enum ConfigurationLoader {
                 environment["KEYTURN_SCHEDULES"] ?? text(root, "schedules", reader) ?? "schedules"),
             identityPath: identity(root, environment, reader), issuers: issuers, backends: backends, alerts: alerts,
             limits: limits(root, environment, reader),
-            listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader), broken: broken)
+            listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader),
+            clockTolerance: clockTolerance(root, environment, reader), broken: broken)
         return (configuration, reader.diagnostics.inOrder())
+    }
+
+    /// Ten seconds at least: HTTP tells whole seconds, and an answer takes its time.
+    private static func clockTolerance(
+        _ root: Fields, _ environment: [String: String], _ reader: DocumentReader
+    ) -> Double {
+        let usual = 300.0
+        let fields = root["clock"].flatMap { reader.map($0, "'clock'") }
+        if let fields { reader.expect(["tolerance"], in: fields, "'clock'") }
+        let found: (PolicyDuration, Mark?)?
+        if let text = environment["KEYTURN_CLOCK_TOLERANCE"] {
+            do throws(InvalidDuration) { found = (try PolicyDuration(text), nil) } catch {
+                reader.complain(at: nil, "KEYTURN_CLOCK_TOLERANCE: \(error.reason)")
+                return usual
+            }
+        } else if let node = fields?["tolerance"] {
+            found = reader.duration(node, "'tolerance' of 'clock'").map { ($0, node.mark) }
+        } else {
+            return usual
+        }
+        guard let (tolerance, mark) = found else { return usual }
+        guard tolerance.timeInterval >= 10 else {
+            reader.complain(at: mark, "'tolerance' of 'clock' must be 10s or more")
+            return usual
+        }
+        return tolerance.timeInterval
     }
 
     private static func text(_ root: Fields, _ name: String, _ reader: DocumentReader) -> String? {

@@ -33,6 +33,7 @@ struct PolicyDigest {
         }
         for check in checks { all += [check.type, Self.text(.map(check.parameters))] }
         all.append("\(retirement.whenUnused?.seconds ?? 0) \(retirement.observe?.seconds ?? 0)")
+        for check in retirement.health { all += ["health", check.type, Self.text(.map(check.parameters))] }
         all += after.map(\.text)
         whole = Self.digest(all)
         self.issue = Self.digest(asked)

@@ -212,20 +212,23 @@ struct PolicyReader {
     }
 
     private func checks(_ root: Fields) -> [PolicyCheck] {
-        guard let node = root["verify"], let items = reader.list(node, "'verify'") else { return [] }
-        let types = ["issuer"] + catalog.checks.map(\.type)
+        checks(root["verify"], "'verify'", types: ["issuer"] + catalog.checks.map(\.type))
+    }
+
+    private func checks(_ node: Node?, _ what: String, types: [String]) -> [PolicyCheck] {
+        guard let node, let items = reader.list(node, what) else { return [] }
         return items.compactMap { item in
-            guard let fields = reader.map(item, "an entry of 'verify'") else { return nil }
-            guard let typeNode = fields["type"], let type = reader.string(typeNode, "'type' of 'verify'") else {
+            guard let fields = reader.map(item, "an entry of \(what)") else { return nil }
+            guard let typeNode = fields["type"], let type = reader.string(typeNode, "'type' of \(what)") else {
                 if fields["type"] == nil {
                     reader.complain(
-                        at: fields.mark, "an entry of 'verify' lacks 'type': one of \(types.joined(separator: ", "))")
+                        at: fields.mark, "an entry of \(what) lacks 'type': one of \(types.joined(separator: ", "))")
                 }
                 return nil
             }
             guard types.contains(type) else {
                 let hint = NearestName.hint(for: type, among: types)
-                reader.complain(at: typeNode.mark, "unknown check '\(type.prefix(60))' in 'verify'\(hint)")
+                reader.complain(at: typeNode.mark, "unknown check '\(type.prefix(60))' in \(what)\(hint)")
                 return nil
             }
             let schema = catalog.checks.first { $0.type == type }?.parameters ?? ParameterSchema()
@@ -237,10 +240,11 @@ struct PolicyReader {
     private func retirement(_ root: Fields, _ marks: inout Marks) -> RetirementRule {
         guard let node = root["retire"], let fields = reader.map(node, "'retire'") else { return RetirementRule() }
         marks.add(fields, under: "retire.")
-        reader.expect(["whenUnused", "observe"], in: fields, "'retire'")
+        reader.expect(["whenUnused", "observe", "health"], in: fields, "'retire'")
         return RetirementRule(
             whenUnused: fields["whenUnused"].flatMap { reader.duration($0, "'whenUnused'") },
-            observe: fields["observe"].flatMap { reader.duration($0, "'observe'") })
+            observe: fields["observe"].flatMap { reader.duration($0, "'observe'") },
+            health: checks(fields["health"], "'health'", types: catalog.checks.map(\.type)))
     }
 
     private func secrets(_ root: Fields, _ name: String) -> [SecretName] {

@@ -22,6 +22,12 @@ enum RetirementRules {
                         located.mark("retire.observe"),
                         "issuer type '\(issuer.type)' can't disable a key\(those(context) { $0.disables })"))
             }
+            if !located.policy.retirement.health.isEmpty, located.policy.retirement.observe == nil {
+                found.append(
+                    located.diagnostic(
+                        located.mark("retire.health"),
+                        "'health' needs 'observe': the checks run while the old key is switched off"))
+            }
             return found
         }
     }

@@ -6,7 +6,12 @@ enum JournalMigrations {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 journal", migrate: first)
+        migrator.registerMigration("2 installation state", migrate: installationState)
         return migrator
+    }
+
+    @Sendable private static func installationState(_ database: Database) throws {
+        try database.execute(sql: "ALTER TABLE installation ADD COLUMN state TEXT NOT NULL DEFAULT '{}'")
     }
 
     @Sendable private static func first(_ database: Database) throws {

@@ -77,13 +77,4 @@ package final class SQLiteJournal: Journal {
     }
 
     private static let queue = DispatchQueue(label: "keyturn.journal", attributes: .concurrent)
-
-    package func installation() async throws(JournalError) -> Installation {
-        try await read { database in
-            guard let row = try Row.fetchOne(database, sql: "SELECT instance, generation FROM installation"),
-                let instance: String = row["instance"], let generation: Int = row["generation"]
-            else { throw JournalError.damaged("it does not name its installation") }
-            return Installation(instance: instance, generation: generation)
-        }
-    }
 }

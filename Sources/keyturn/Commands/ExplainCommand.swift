@@ -91,6 +91,9 @@ struct ExplainCommand: KeyturnCommand {
         if !policy.checks.isEmpty { all.append(setting("verify", policy.checks.map(\.type).joined(separator: ", "))) }
         if let quiet = policy.retirement.whenUnused { all.append(setting("retire.whenUnused", "\(quiet)")) }
         if let observe = policy.retirement.observe { all.append(setting("retire.observe", "\(observe)")) }
+        if !policy.retirement.health.isEmpty {
+            all.append(setting("retire.health", policy.retirement.health.map(\.type).joined(separator: ", ")))
+        }
         if !policy.after.isEmpty { all.append(setting("after", policy.after.map(\.text).joined(separator: ", "))) }
         return all
     }

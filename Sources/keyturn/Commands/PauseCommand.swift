@@ -36,29 +36,45 @@ struct ResumeCommand: KeyturnCommand {
         abstract: "Lifts a pause or a quarantine.",
         discussion: """
             After a quarantine the failed step is tried again with the same key. It works beside a running daemon, which \
-            goes on with the secret.
+            goes on with the secret. It also lets an old key be switched off once more after a failed health check.
 
-            Example:
+            Examples:
               keyturn resume payments/momento-cache
+              keyturn resume --clock
             """)
 
     @Argument(help: "The secrets.")
-    var secrets: [String]
+    var secrets: [String] = []
+
+    @Flag(help: "Accepts this machine's clock, though the state has seen a later time or a leap.")
+    var clock = false
 
     @OptionGroup var options: GlobalOptions
+
+    func validate() throws {
+        guard clock || !secrets.isEmpty else { throw ValidationError("name the secrets, or give --clock") }
+    }
 
     func execute() async throws {
         let composition = try Composition.load(options)
         let journal = try composition.writeJournal()
-        let names = try await SecretNames.known(secrets, composition, journal)
         let actor = ProcessInfo.processInfo.userName
+        if clock {
+            let running = try await composition.engine(.shared)
+            defer { running.finish() }
+            try await running.engine.acceptClock(actor: actor)
+            Terminal.tell("this machine's clock is accepted")
+        }
+        guard !secrets.isEmpty else { return }
+        let names = try await SecretNames.known(secrets, composition, journal)
         for name in names {
             let record = try await journal.record(of: name)
-            guard record?.quarantine != nil || record?.pausedSince != nil else {
+            let wasUndone = record?.leaving.contains { $0.retirement?.undone != nil } ?? false
+            guard record?.quarantine != nil || record?.pausedSince != nil || wasUndone else {
                 Terminal.tell("\(name) is neither paused nor quarantined")
                 continue
             }
-            if record?.quarantine != nil {
+            if record?.quarantine != nil || wasUndone {
                 let running = try await composition.engine(.shared)
                 defer { running.finish() }
                 try await running.engine.release(name, actor: actor)

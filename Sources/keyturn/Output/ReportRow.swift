@@ -34,13 +34,16 @@ struct ReportRow {
 
     /// All secrets of policies and state, most urgent first.
     static func all(_ composition: Composition, at now: Date) async throws -> [ReportRow] {
-        let records = try await composition.readJournal()?.records() ?? []
+        let journal = try composition.readJournal()
+        let records = try await journal?.records() ?? []
+        let installation = try await journal?.installationState() ?? InstallationState()
         let known = Dictionary(records.map { ($0.name, $0) }) { first, _ in first }
         let policies = Dictionary(composition.policies.map { ($0.secret, $0) }) { first, _ in first }
         let names = Set(known.keys.filter { !(known[$0]?.versions.isEmpty ?? true) }).union(policies.keys)
         let rows = names.map { name in
             let policy = policies[name]
-            let facts = SecretFacts(policy: policy, record: known[name], traits: composition.traits(policy))
+            let facts = SecretFacts(
+                policy: policy, record: known[name], traits: composition.traits(policy), installation: installation)
             return ReportRow(plan: Planner.plan(name, facts, at: now), policy: policy, record: known[name])
         }
         return rows.sorted { left, right in

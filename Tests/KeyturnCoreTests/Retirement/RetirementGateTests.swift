@@ -11,7 +11,9 @@ struct RetirementGateTests {
         stage: Stage = .previous, retireAt: Date? = Date(timeIntervalSince1970: 1_799_999_999), tainted: Bool = false,
         disabledAt: Date? = nil, successor: Int? = 2, inFlight: Bool = false, whenUnused: String? = nil,
         observe: String? = nil, reportsLastUse: Bool = true, disables: Bool = true, unconfirmed: [String]? = [],
-        works: Bool? = true, lastUse: RetirementFacts.LastUse? = .never,
+        works: Bool? = true, clock: RetirementFacts.Clock? = .agrees, lastUse: RetirementFacts.LastUse? = .never,
+        health: RetirementFacts.Health? = nil, checks: [PolicyCheck] = [],
+        installation: InstallationState = InstallationState(),
         retirement: VersionRecord.RetirementProgress? = nil
     ) throws -> RetirementFacts {
         var version = VersionRecord.sample(1, stage, from: now.addingTimeInterval(-864_000))
@@ -24,11 +26,13 @@ struct RetirementGateTests {
             rotationInFlight: inFlight, now: now,
             rule: RetirementRule(
                 whenUnused: try whenUnused.map { try PolicyDuration($0) },
-                observe: try observe.map { try PolicyDuration($0) }),
-            reportsLastUse: reportsLastUse, disables: disables)
+                observe: try observe.map { try PolicyDuration($0) }, health: checks),
+            reportsLastUse: reportsLastUse, disables: disables, installation: installation)
         facts.unconfirmedBackends = unconfirmed
         facts.successorWorks = works
+        facts.clock = clock
         facts.lastUse = lastUse
+        facts.health = health
         return facts
     }
 
@@ -40,7 +44,9 @@ struct RetirementGateTests {
     @Test func allStandOpenWhenAllHolds() throws {
         let gates = RetirementGate.judge(try facts(whenUnused: "6h"))
         #expect(
-            gates.map(\.gate) == [.successorPromoted, .gracePassed, .backendsConfirmed, .successorWorks, .unused])
+            gates.map(\.gate) == [
+                .successorPromoted, .gracePassed, .backendsConfirmed, .successorWorks, .clockSane, .unused,
+            ])
         #expect(gates.allSatisfy { $0.verdict == .open && $0.opensAt == nil })
     }
 
@@ -55,10 +61,8 @@ struct RetirementGateTests {
     @Test func theOrderIsTheOneInWhichTheyAreAsked() {
         #expect(
             RetirementGate.allCases.map(\.rawValue) == [
-                "secret-released", "successor-promoted", "grace-passed", "backoff-passed", "backends-confirmed",
-                "successor-works",
-                "unused",
-                "observed",
+                "secret-released", "state-newest", "successor-promoted", "grace-passed", "backoff-passed",
+                "backends-confirmed", "successor-works", "clock-sane", "unused", "healthy", "observed",
             ])
     }
 
@@ -67,6 +71,11 @@ struct RetirementGateTests {
         var waiting = VersionRecord.RetirementProgress()
         waiting.nextAttempt = hour
         waiting.lastError = StepFailure(step: "revoke", code: .timedOut, message: "no answer", advice: "", at: now)
+        var undone = VersionRecord.RetirementProgress()
+        undone.undone = "it failed"
+        let check = PolicyCheck(type: "command")
+        let restored = InstallationState(
+            restored: .init(since: now, secret: try SecretName("team/key"), sentence: "backend 'a' is ahead"))
         let cases: [(RetirementFacts, String, String, Date?)] = [
             (try facts(successor: nil), "successor-promoted blocked", "no later version is current", nil),
             (try facts(successor: 1), "successor-promoted blocked", "no later version is current", nil),
@@ -94,6 +103,32 @@ struct RetirementGateTests {
             ),
             (
                 try facts(works: nil), "successor-works not-asked", "the issuer is asked whether the current key works",
+                nil
+            ),
+            (
+                try facts(clock: .disagrees("the clock leapt")), "clock-sane blocked", "the clock leapt", nil
+            ),
+            (
+                try facts(clock: nil), "clock-sane not-asked", "the clocks are compared once the others stand open", nil
+            ),
+            (
+                try facts(
+                    stage: .disabled, disabledAt: now.addingTimeInterval(-864_00), observe: "1d", checks: [check]),
+                "healthy not-asked", "the health checks are run while it is switched off", nil
+            ),
+            (
+                try facts(
+                    stage: .disabled, disabledAt: now.addingTimeInterval(-864_00), observe: "1d",
+                    health: .failed("it fails"), checks: [check]),
+                "healthy blocked", "it fails", nil
+            ),
+            (
+                try facts(checks: [check], retirement: undone), "healthy blocked",
+                "it was switched on again: it failed; `keyturn resume` lets it be tried once more", nil
+            ),
+            (
+                try facts(installation: restored), "state-newest blocked",
+                "backend 'a' is ahead: the state was restored from a backup or copied; `keyturn adopt --restored` accepts it",
                 nil
             ),
             (
@@ -149,6 +184,79 @@ struct RetirementGateTests {
         // All that proves the new key holds for it too.
         #expect(closed(try facts(tainted: true, unconfirmed: ["vault"])) == ["backends-confirmed blocked"])
         #expect(closed(try facts(tainted: true, works: false)) == ["successor-works blocked"])
+    }
+
+    /// Every gate against every answer that it can get: open only where it should be.
+    @Test func theTruthTable() throws {
+        let past = now.addingTimeInterval(-90_000)
+        let check = [PolicyCheck(type: "command")]
+        let recent = RetirementFacts.LastUse.at(now.addingTimeInterval(-60))
+        let clocks: [RetirementFacts.Clock?] = [nil, .agrees, .disagrees("no")]
+        let healths: [RetirementFacts.Health?] = [nil, .passed, .failed("no")]
+        let uses: [RetirementFacts.LastUse?] = [nil, .never, recent]
+        let truths: [Bool?] = [nil, true, false]
+        let lacks: [[String]?] = [nil, [], ["vault"]]
+        var seen = 0
+        for stage in [Stage.previous, .disabled] {
+            for tainted in [false, true] {
+                for (clock, health) in clocks.flatMap({ clock in healths.map { (clock, $0) } }) {
+                    for (works, missing) in truths.flatMap({ works in lacks.map { (works, $0) } }) {
+                        for use in uses {
+                            let facts = try facts(
+                                stage: stage, tainted: tainted, disabledAt: stage == .disabled ? past : nil,
+                                whenUnused: "6h", observe: "1d", unconfirmed: missing, works: works, clock: clock,
+                                lastUse: use, health: health, checks: check)
+                            let mayGo =
+                                missing == [] && works == true
+                                && (tainted
+                                    || clock == .agrees && (stage == .disabled ? health == .passed : use == .never))
+                            let isBlocked =
+                                missing == ["vault"] || works == false
+                                || !tainted
+                                    && (clock == .disagrees("no")
+                                        || (stage == .disabled ? health == .failed("no") : use == recent))
+                            let verdicts = RetirementGate.judge(facts).map(\.verdict)
+                            #expect(verdicts.allSatisfy { $0 == .open } == mayGo, "\(facts)")
+                            #expect(verdicts.contains(.blocked) == isBlocked, "\(facts)")
+                            seen += 1
+                        }
+                    }
+                }
+            }
+        }
+        #expect(seen == 2 * 2 * 9 * 9 * 3)
+    }
+
+    /// What the clock leapt over did not pass: grace and observation last that much longer.
+    @Test func aLeapOfTheClockShortensNothing() throws {
+        let promotedAt = now.addingTimeInterval(-7_200)
+        let rules = ClockGuard(tolerance: 300)
+        let before = ClockReading(wall: now.addingTimeInterval(-3_700), uptime: 1_000, boot: "b")
+        let after = ClockReading(wall: now.addingTimeInterval(-100), uptime: 1_100, boot: "b")
+        let mark = rules.accepting(after, after: ClockMark(before))
+        #expect(mark.leapt(since: promotedAt) == 3_500)
+        let installation = InstallationState(clock: mark)
+        var version = VersionRecord.sample(1, .previous, from: promotedAt)
+        version.retireAt = now.addingTimeInterval(-1)
+        var successor = VersionRecord.sample(2, from: promotedAt)
+        successor.promotedAt = promotedAt
+        func gate(_ successor: VersionRecord, _ version: VersionRecord) -> [GateResult] {
+            RetirementGate.judge(
+                RetirementFacts(
+                    version: version, successor: successor, rotationInFlight: false, now: now,
+                    rule: RetirementRule(observe: PolicyDuration(seconds: 3_600)), reportsLastUse: false,
+                    disables: true, installation: installation)
+            ).filter { $0.verdict == .blocked }
+        }
+        #expect(gate(successor, version).map(\.gate) == [.gracePassed])
+        #expect(gate(successor, version).first?.opensAt == now.addingTimeInterval(3_499))
+        // Promoted after the leap, by the clock as it is now.
+        successor.promotedAt = now.addingTimeInterval(-50)
+        #expect(gate(successor, version).isEmpty)
+        version.stage = .disabled
+        version.disabledAt = now.addingTimeInterval(-3_800)
+        #expect(gate(successor, version).map(\.gate) == [.observed])
+        #expect(gate(successor, version).first?.opensAt == now.addingTimeInterval(3_300))
     }
 
     @Test func everythingThatBlocksIsSaid() throws {

@@ -218,7 +218,8 @@ struct RotationMachineTests {
         let words: [(RotationStep, String)] = [
             (.issue, "issue"), (.stage(backend: "v"), "stage:v"), (.verify, "verify"),
             (.promote(backend: "v"), "promote:v"), (.unstage(backend: "v"), "unstage:v"), (.disable, "disable"),
-            (.revoke, "revoke"), (.prune(backend: "v"), "prune:v"),
+            (.enable, "enable"), (.revoke, "revoke"), (.proveRefused, "prove-refused"),
+            (.prune(backend: "v"), "prune:v"),
         ]
         for (step, word) in words { #expect(step.text == word) }
     }
@@ -341,7 +342,7 @@ struct RotationMachineTests {
                 ]
             case .unstage(let name): events.append(.unstaged(backend: name))
             case .verify: events += [.verified, .verified]
-            case .revoke, .disable, .prune: events.append(.revoked)
+            case .revoke, .disable, .enable, .proveRefused, .prune: events.append(.revoked)
             }
         }
         return events

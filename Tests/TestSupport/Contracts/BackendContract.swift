@@ -203,6 +203,27 @@ package enum BackendContract {
             #expect(listed.map(\.isCurrent) == [false, true])
             #expect(Set(listed.map(\.identifier)).count == 2)
         },
+        ContractCheck("a mark beside what is current names it, and never one that is not") { subject in
+            let sample = try subject.write(1)
+            func mark() async throws -> WriteMark? {
+                try await subject.backend.mark(of: sample.secret, instance: sample.instance, at: subject.target)
+            }
+            #expect(try await mark() == nil)
+            let first = try await subject.put(1)
+            let found = try await mark()
+            try await subject.put(2, replacing: 1, oldReceipt: first)
+            guard let found else {
+                // No room for marks: then there is never one.
+                #expect(try await mark() == nil)
+                return
+            }
+            #expect(found.version == 1)
+            #expect(try await mark()?.version == 2)
+            #expect(found.instance == sample.instance)
+            #expect(found.generation == nil || found.generation == sample.generation)
+            try await subject.overwrite("of somebody else")
+            if let foreign = try await mark() { #expect(foreign.version > 2) }
+        },
         ContractCheck("targets do not meet") { subject in
             try await subject.put(1)
             let other = BackendTarget(

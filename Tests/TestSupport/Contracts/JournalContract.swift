@@ -4,7 +4,7 @@ import Testing
 
 /// What every ``Journal`` promises; each check gets an empty one.
 package enum JournalContract {
-    package static let checks: [ContractCheck<any Journal>] = leases + changes + schedules + trails + queues
+    package static let checks: [ContractCheck<any Journal>] = leases + changes + schedules + trails + queues + wholes
 
     private static let start = Date(timeIntervalSince1970: 1_800_000_000)
     private static let later = start.addingTimeInterval(60)
@@ -25,6 +25,43 @@ package enum JournalContract {
         try await journal.commit(JournalChange(record: record, nextDue: due, audit: audit), under: lease)
         try await journal.release(lease)
     }
+
+    // MARK: The installation
+
+    private static let wholes: [ContractCheck<any Journal>] = [
+        ContractCheck("what is known of the installation is kept, with what goes with it") { journal in
+            #expect(try await journal.installationState() == InstallationState())
+            let mark = ClockMark(ClockReading(wall: start, uptime: 7, boot: "b"))
+            let restored = InstallationState.Restored(since: start, secret: try name(), sentence: "ahead")
+            try await journal.changeInstallation(audit: [event("clock.agrees")], alerts: [alert("one", sink: "ops")]) {
+                $0.clock = mark
+            }
+            try await journal.changeInstallation(audit: [], alerts: []) { $0.restored = restored }
+            #expect(try await journal.installationState() == InstallationState(clock: mark, restored: restored))
+            #expect(try await journal.auditEntries(of: nil, after: 0, limit: 9).map(\.event.kind) == ["clock.agrees"])
+            #expect(try await journal.dueAlerts(at: .distantFuture, limit: 9).count == 1)
+        },
+        ContractCheck("a new generation thaws, and has every secret looked at") { journal in
+            let before = try await journal.installation()
+            try await write(SecretRecord(name: try name("team/never")), due: nil, to: journal)
+            try await write(SecretRecord(name: try name("team/late")), due: later.addingTimeInterval(9), to: journal)
+            try await write(SecretRecord(name: try name("team/soon")), due: start, to: journal)
+            let restored = InstallationState.Restored(since: start, secret: try name(), sentence: "ahead")
+            try await journal.changeInstallation(audit: [], alerts: []) { $0.restored = restored }
+            try await journal.enqueue([alert("late", sink: "ops", at: later.addingTimeInterval(99))])
+            try await journal.beginGeneration(at: later, audit: event("state.accepted"))
+            #expect(try await journal.dueAlerts(at: later, limit: 9).count == 1)
+            #expect(try await journal.installationState().restored == nil)
+            let after = try await journal.installation()
+            #expect(after == Installation(instance: before.instance, generation: before.generation + 1))
+            #expect(
+                try await journal.due(by: .distantFuture, limit: 9) == [
+                    DueSecret(secret: try name("team/soon"), at: start),
+                    DueSecret(secret: try name("team/late"), at: later),
+                    DueSecret(secret: try name("team/never"), at: later),
+                ])
+        },
+    ]
 
     // MARK: Leases
 
@@ -318,12 +355,12 @@ package enum JournalContract {
             detail: ["keyId": "k", "quote": "\"'"])
     }
 
-    private static func alert(_ id: String, sink: String) -> QueuedAlert {
+    private static func alert(_ id: String, sink: String, at date: Date = start) -> QueuedAlert {
         QueuedAlert(
             event: AlertEvent(
                 id: id, kind: .recovered, severity: .info, secret: try? SecretName("team/key"), owner: "ann",
                 version: 2, step: "promote:vault", reason: "retry", summary: "It works again.", advice: "",
-                occurredAt: start, resolves: .rotationFailed), sink: sink, nextAttempt: start)
+                occurredAt: start, resolves: .rotationFailed), sink: sink, nextAttempt: date)
     }
 
     private static func orphan(_ id: String) throws -> OrphanRecord {

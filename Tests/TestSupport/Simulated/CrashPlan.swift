@@ -13,6 +13,8 @@ package final class CrashPlan: Sendable {
     private struct State {
         var count = 0
         var target: Int?
+        /// Counts only effects of this name.
+        var name: String?
         var instant = Instant.before
         var isDead = false
         var deathAt: String?
@@ -22,10 +24,13 @@ package final class CrashPlan: Sendable {
 
     package init() {}
 
-    /// The process dies at the `target`th effect from now, counted from 0.
-    package func die(at target: Int?, _ instant: Instant) {
-        state.withLock { $0 = State(target: target, instant: instant) }
+    /// The process dies at the `target`th effect from now, counted from 0; of one name, or of any.
+    package func die(at target: Int?, of name: String? = nil, _ instant: Instant) {
+        state.withLock { $0 = State(target: target, name: name, instant: instant) }
     }
+
+    /// The next process lives.
+    package func revive() { state.withLock { $0 = State() } }
 
     /// How many effects there were since the plan was set.
     package var count: Int { state.withLock { $0.count } }
@@ -49,6 +54,7 @@ package final class CrashPlan: Sendable {
     package func fate(of name: String) throws -> Instant? {
         try state.withLock { state in
             guard !state.isDead else { throw ProcessDied() }
+            guard state.name == nil || state.name == name else { return nil }
             defer { state.count += 1 }
             guard state.count == state.target else { return nil }
             state.isDead = true

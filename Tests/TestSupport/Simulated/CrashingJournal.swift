@@ -26,6 +26,26 @@ package struct CrashingJournal: Journal {
     }
 
     package func installation() async throws(JournalError) -> Installation { try await base.installation() }
+    package func installationState() async throws(JournalError) -> InstallationState {
+        try alive()
+        return try await base.installationState()
+    }
+    package func changeInstallation(
+        audit: [AuditEvent], alerts: [QueuedAlert], _ change: @escaping @Sendable (inout InstallationState) -> Void
+    ) async throws(JournalError) {
+        try await write("installation") { () throws(JournalError) in
+            try await base.changeInstallation(audit: audit, alerts: alerts, change)
+        }
+    }
+    package func lookAtAll(at date: Date) async throws(JournalError) {
+        try await write("look") { () throws(JournalError) in try await base.lookAtAll(at: date) }
+    }
+
+    package func beginGeneration(at date: Date, audit: AuditEvent) async throws(JournalError) {
+        try await write("generation") { () throws(JournalError) in
+            try await base.beginGeneration(at: date, audit: audit)
+        }
+    }
     package func record(of secret: SecretName) async throws(JournalError) -> SecretRecord? {
         try alive()
         return try await base.record(of: secret)

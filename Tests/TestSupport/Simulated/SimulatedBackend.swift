@@ -7,6 +7,7 @@ package final class SimulatedBackend: Backend, Sendable {
         var versions: [Int: SecretValue] = [:]
         var current: Int?
         var foreign: SecretValue?
+        var mark: WriteMark?
 
         var currentValue: SecretValue? { foreign ?? current.flatMap { versions[$0] } }
     }
@@ -71,6 +72,7 @@ package final class SimulatedBackend: Backend, Sendable {
             place.versions[write.version] = write.value
             place.current = write.version
             place.foreign = nil
+            place.mark = WriteMark(instance: write.instance, generation: write.generation, version: write.version)
             state.places[target.path] = place
             return ["v": "\(write.version)"]
         }
@@ -93,6 +95,15 @@ package final class SimulatedBackend: Backend, Sendable {
                     StoredValue(value: $0, version: reference.version, receipt: [:])
                 }
             }
+        }
+    }
+
+    package func mark(
+        of secret: SecretName, instance: String, at target: BackendTarget
+    ) async throws(SystemError) -> WriteMark? {
+        try call("mark") { state in
+            guard let place = state.places[target.path], place.foreign == nil else { return nil }
+            return place.mark
         }
     }
 

@@ -3,7 +3,7 @@ package import KeyturnCore
 import Synchronization
 
 /// An issuer in memory, of any kind, that knows which keys exist and tells whether a value works.
-package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, Sendable {
+package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, ListsKeys, Sendable {
     package struct Key: Sendable, Equatable {
         package let id: String
         package let text: String
@@ -23,6 +23,9 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, Sendable {
         var slowness: [String: Int] = [:]
         var propagation = 0
         var refusesNext = 0
+        /// Revoked keys that are still accepted this many times.
+        var afterlife: [String: Int] = [:]
+        var linger = 0
     }
 
     package let traits: IssuerTraits
@@ -46,6 +49,8 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, Sendable {
     package func fail(_ call: String, with errors: [SystemError]) { state.withLock { $0.failures[call] = errors } }
     package func refuseNextKeys(_ count: Int) { state.withLock { $0.refusesNext = count } }
     package func delayNewKeys(byChecks count: Int) { state.withLock { $0.propagation = count } }
+    /// Keys revoked from now on are accepted so many times more.
+    package func lingerAfterRevoke(forChecks count: Int) { state.withLock { $0.linger = count } }
     package func use(_ text: String, at date: Date) {
         state.withLock { state in
             for (id, key) in state.keys where key.text == text { state.keys[id]?.lastUse = date }
@@ -126,6 +131,10 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, Sendable {
     package func check(_ key: KeyHandle) async throws(SystemError) -> KeyCheck {
         let now = time.now()
         return try call("check") { state in
+            if let text = key.material?.value.exposedText(), let left = state.afterlife[text], left > 0 {
+                state.afterlife[text] = left - 1
+                return .works
+            }
             guard let text = key.material?.value.exposedText(),
                 let found = state.keys.values.first(where: { $0.text == text })
             else { return .refused("unknown key") }
@@ -145,7 +154,17 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, Sendable {
     package func revoke(_ key: KeyHandle) async throws(SystemError) {
         try call("revoke") { state in
             guard let id = key.keyID else { return }
+            if let text = state.keys[id]?.text, state.linger > 0 { state.afterlife[text] = state.linger }
             state.keys[id] = nil
+        }
+    }
+
+    package func keys(for parameters: Parameters) async throws(SystemError) -> [ListedKey] {
+        try call("list") { state in
+            guard traits.kind == .listable else { return [] }
+            return state.keys.values.sorted { $0.id < $1.id }.map {
+                ListedKey(keyID: $0.id, createdAt: $0.createdAt, lineage: $0.lineage)
+            }
         }
     }
 
