@@ -272,7 +272,7 @@ def test_every_exit_status_is_documented():
 def test_words_are_documented():
     kinds = re.findall(r'case \w+ = "([\w.]+)"', next(
         text for path, text in SOURCES.items() if path.name == "AlertSink.swift"))
-    assert len(kinds) == 8
+    assert len(kinds) == 10
     assert {row[0].strip("`") for row in table(ARTICLES / "Alerts.md", "kind")} == set(kinds)
     gates = re.search(r"enum RetirementGate.*?\n}", next(
         text for path, text in SOURCES.items() if path.name == "RetirementGate.swift"), re.DOTALL)[0]
@@ -283,8 +283,9 @@ def test_words_are_documented():
     known = {word.strip("` ") for row in table(ARTICLES / "Recovery.md", "word") for word in row[0].split(",")}
     assert known == set(re.findall(r"case (\w+)", codes))
     events = {kind for text in SOURCES.values() for kind in re.findall(
-        r'"((?:rotation|step|version|distribution|secret|retire|orphan|alert)\.[a-z-]+)"', text)} - {
-            "rotation.failed", "rotation.overdue", "orphan.possible", "retire.observe"}
+        r'"((?:rotation|step|version|distribution|secret|retire|orphan|alert|state|clock)\.[a-z-]+)"', text)} - {
+            "rotation.failed", "rotation.overdue", "orphan.possible", "retire.observe",
+            "retire.health"}
     listed = next(row for row in json_rows("keyturn history") if row[0] == "kind")[1]
     assert set(re.findall(r"`([\w.-]+)`", listed)) == events
 

@@ -16,6 +16,11 @@ def later(**by):
     return now() + datetime.timedelta(**by)
 
 
+def history(space, *arguments):
+    done = space.run("history", *arguments, "--format", "json")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def gates(space, secret, at=None, **environment):
     done = space.run("explain", secret, "--format", "json", at=at, environment=environment)
     return {gate["gate"]: gate["verdict"] for gate in json.loads(done.stdout)["gates"]}
@@ -38,12 +43,12 @@ def test_a_leap_of_the_clock_retires_nothing(workspace):
         workspace.run("run", "--once", at=later(days=1), environment=WALL_ALONE)
     told = [json.loads(line) for line in (workspace.folder / "told").read_text().splitlines() if line]
     assert [alert["type"] for alert in told] == ["keyturn.clock.disagrees"]
-    assert "leapt forward by 24 hours" in told[0]["data"]["summary"]
+    assert "leapt forward by" in told[0]["data"]["summary"]
     # The clock is set right again, and the grace goes on from where it was.
     done = workspace.run("run", "--once", environment={"KEYTURN_CLOCK_TOLERANCE": "5m"})
     assert done.returncode == 0 and "the clocks agree again" in done.stderr, done.stderr
     assert workspace.stages("team/key") == {1: "previous", 2: "current"}
-    kinds = [entry["kind"] for entry in workspace.json("history")["entries"]]
+    kinds = [entry["kind"] for entry in history(workspace)]
     assert kinds.count("clock.disagrees") == 1 and kinds.count("clock.agrees") == 1
 
 
@@ -107,12 +112,12 @@ def test_a_failing_health_check_switches_the_old_key_on_again(site, aws):
     done = site.run("status", name)
     assert done.returncode == 0 and "switched on again" in site.run("explain", name).stdout
     assert site.run("resume", name, at=later(days=4)).returncode == 0
-    site.run("run", "--once", at=later(days=4))
+    site.run("run", "--once", at=later(days=4, minutes=1))
     assert aws.keys(user)[old] == "Inactive"
     done = site.run("run", "--once", at=later(days=6))
     assert done.returncode == 0, done.stderr
     assert old not in aws.keys(user) and site.stages(name)[1] == "retired"
-    steps = [(entry["kind"], entry.get("step")) for entry in site.json("history", name)["entries"]]
+    steps = [(entry["kind"], entry["step"]) for entry in history(site, name)]
     for step in ("disable", "enable", "revoke", "prove-refused"):
         assert ("step.succeeded", step) in steps, steps
 
@@ -151,17 +156,27 @@ def test_a_restored_state_revokes_nothing_until_it_is_accepted(site, bao, aws):
     assert "ahead of the state" in done.stderr, done.stderr
     untouched()
     assert gates(site, name, at=later(hours=4))["state-newest"] == "blocked"
-    done = site.run("rotate", name, at=later(hours=4))
-    assert done.returncode != 0 and "restored" in done.stdout + done.stderr, (done.stdout, done.stderr)
+    assert site.run("rotate", name, at=later(hours=4)).returncode != 0
     for days in (1, 30):
         site.run("run", "--once", at=later(days=days))
         untouched()
     done = site.run("adopt", "--restored", at=later(days=30))
     assert done.returncode == 0 and "generation 2" in done.stderr, (done.returncode, done.stdout, done.stderr)
     untouched()
-    orphans = site.json("orphans", "list", at=later(days=30))["orphans"]
-    assert any(serving["accessKeyId"] in orphan["detail"] for orphan in orphans), orphans
-    # The user has room for two keys, one of which this state does not know: a person says which one goes.
+    # What was served all the while is the current version now, and the one before it gets its grace anew.
+    versions = {version["number"]: version for version in site.status(name)["versions"]}
+    assert versions[3]["stage"] == "current" and versions[3]["keyId"] == serving["accessKeyId"]
+    assert versions[2]["stage"] == "previous"
     done = site.run("run", "--once", at=later(days=30))
-    assert done.returncode == 3 and "not Keyturn's" in site.run("status", name).stdout
+    assert done.returncode == 0, done.stderr
     untouched()
+    assert site.stages(name)[1] == "retired"
+    done = site.run("run", "--once", at=later(days=30, hours=3))
+    assert done.returncode == 0, done.stderr
+    assert site.stages(name) == {1: "retired", 2: "retired", 3: "previous", 4: "current"}
+    fresh = json.loads(site.vault_value(name))
+    assert aws.accepts(fresh["accessKeyId"], fresh["secretAccessKey"]) and json.loads(aws.value(name)) == fresh
+    assert serving["accessKeyId"] in aws.keys(user)
+    done = site.run("run", "--once", at=later(days=30, hours=6))
+    assert done.returncode == 0, done.stderr
+    assert list(aws.keys(user)) == [fresh["accessKeyId"]]

@@ -231,7 +231,7 @@ struct RetirementDriver {
         let issuer = try found { () throws(SystemError) in try workplace.issuer(version.issuer) }
         guard let issuer = issuer as? any DisablesKeys else { return }
         let handle = writing.handle(of: version)
-        try await step(.enable, version, &session, intending: { $0.retirement?.undoing = reason }) {
+        try await step(.enable, version, &session, undoing: reason) {
             () throws(SystemError) in
             try await core.gates.call(.issuer(version.issuer)) { () throws(SystemError) in
                 try await issuer.enable(handle)
@@ -320,13 +320,13 @@ struct RetirementDriver {
     /// Intent, effect, outcome.
     private func step(
         _ step: RotationStep, _ version: VersionRecord, _ session: inout SecretSession,
-        intending: (inout VersionRecord) -> Void = { _ in }, _ effect: () async throws(SystemError) -> Void,
+        undoing reason: String? = nil, _ effect: () async throws(SystemError) -> Void,
         then change: (inout VersionRecord, Date) -> Void
     ) async throws {
         try await session.commit { record, outbox in
             guard var version = record.version(version.number) else { return }
             version.retirement = version.retirement ?? VersionRecord.RetirementProgress()
-            intending(&version)
+            if let reason { version.retirement?.undoing = reason }
             record.put(version)
             outbox.audit.append(audit("step.intended", step, version))
         }
