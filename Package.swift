@@ -45,7 +45,7 @@ let package = Package(
         ),
         .target(
             name: "KeyturnStore",
-            dependencies: ["KeyturnCore", "Age", crypto, .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: ["KeyturnCore", "KeyturnSystem", "Age", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict
         ),
         .target(

@@ -176,11 +176,17 @@ struct Composition {
     struct Running {
         let engine: Engine
         let services: SystemServices
+        let checkpoints: CheckpointKeeper?
         /// `nil` beside a process that holds it.
         let lock: InstanceLock?
 
-        /// Lets go of connections and of the state.
-        func finish() {
+        /// Signs what happened, lets go of connections and of the state.
+        func finish() async {
+            await checkpoints?.sign()
+            close()
+        }
+
+        func close() {
             services.http.shutdown()
             lock?.release()
         }
@@ -211,6 +217,24 @@ struct Composition {
         let engine = try await Engine(
             journal: journal, sealer: sealer, workplace: try workplace(services), settings: settings,
             witnesses: witnesses, owner: owner, logger: logger)
-        return Running(engine: engine, services: services, lock: lock)
+        return Running(
+            engine: engine, services: services, checkpoints: try await checkpoints(journal), lock: lock)
+    }
+
+    // MARK: Audit
+
+    /// The key that signs checkpoints; `nil` when none is configured.
+    func auditKey() throws(SystemError) -> AuditSigningKey? {
+        try configuration.audit.signingKeyPath.map { (path) throws(SystemError) in try AuditKeyFile.load(path) }
+    }
+
+    var checkpointFile: CheckpointFile? { configuration.audit.checkpointsPath.map(CheckpointFile.init) }
+
+    private func checkpoints(_ journal: SQLiteJournal) async throws -> CheckpointKeeper? {
+        guard let key = try auditKey() else { return nil }
+        let checkpointer = AuditCheckpointer(
+            journal: journal, key: key, file: checkpointFile, instance: try await journal.installation().instance,
+            now: Date())
+        return CheckpointKeeper(checkpointer: checkpointer, logger: logger)
     }
 }

@@ -15,11 +15,20 @@ package struct Configuration: Sendable {
     package let listen: String?
     /// How far clocks may differ before nothing is retired any more, in seconds.
     package let clockTolerance: Double
+    package let audit: Audit
     /// Sections, and systems as `SECTION/NAME`, whose own entry is wrong: nothing more is said of those that use them.
     let broken: Set<String>
 
     func isBroken(_ section: String, _ name: String) -> Bool {
         broken.contains(section) || broken.contains("\(section)/\(name)")
+    }
+
+    /// What makes the audit trail provable.
+    package struct Audit: Sendable, Equatable {
+        /// The file of the key that signs checkpoints; unsigned when absent.
+        package var signingKeyPath: String?
+        /// A further place for checkpoints.
+        package var checkpointsPath: String?
     }
 
     package struct Limits: Sendable, Equatable {

@@ -5,7 +5,7 @@ import Yams
 /// Reads keyturn.yaml.
 package enum ConfigurationLoader {
     private static let fields = [
-        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock",
+        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock", "audit",
     ]
 
     /// - Parameters:
@@ -57,7 +57,7 @@ package enum ConfigurationLoader {
             identityPath: identity(root, environment, reader), issuers: issuers, backends: backends, alerts: alerts,
             limits: limits(root, environment, reader),
             listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader),
-            clockTolerance: clockTolerance(root, environment, reader), broken: broken)
+            clockTolerance: clockTolerance(root, environment, reader), audit: audit(root, reader), broken: broken)
         return (configuration, reader.diagnostics.inOrder())
     }
 
@@ -120,6 +120,25 @@ package enum ConfigurationLoader {
             return nil
         }
         return reader.string(file, "'file' of 'identity'").map(reader.absolute)
+    }
+
+    private static func audit(_ root: Fields, _ reader: DocumentReader) -> Configuration.Audit {
+        var audit = Configuration.Audit()
+        guard let fields = root["audit"].flatMap({ reader.map($0, "'audit'") }) else { return audit }
+        reader.expect(["signingKey", "checkpoints"], in: fields, "'audit'")
+        if let key = fields["signingKey"].flatMap({ reader.map($0, "'signingKey' of 'audit'") }) {
+            reader.expect(["file"], in: key, "'signingKey' of 'audit'")
+            if key["file"] == nil { reader.complain(at: key.mark, "'signingKey' of 'audit' lacks 'file'") }
+            audit.signingKeyPath = key["file"].flatMap { reader.string($0, "'file' of 'signingKey'") }
+                .map(reader.absolute)
+        }
+        if let node = fields["checkpoints"] {
+            audit.checkpointsPath = reader.string(node, "'checkpoints' of 'audit'").map(reader.absolute)
+            if fields["signingKey"] == nil {
+                reader.complain(at: node.mark, "'checkpoints' of 'audit' needs 'signingKey': {file: PATH}")
+            }
+        }
+        return audit
     }
 
     private static func systems(

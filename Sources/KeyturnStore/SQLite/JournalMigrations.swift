@@ -7,6 +7,7 @@ enum JournalMigrations {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 journal", migrate: first)
         migrator.registerMigration("2 installation state", migrate: installationState)
+        migrator.registerMigration("3 audit checkpoints", migrate: checkpoints)
         return migrator
     }
 
@@ -77,5 +78,25 @@ enum JournalMigrations {
         try database.execute(
             sql: "INSERT INTO installation (only, instance, generation) VALUES (1, ?, 1)",
             arguments: [UUID().uuidString.lowercased()])
+    }
+
+    @Sendable private static func checkpoints(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE audit_checkpoints (
+                    sequence INTEGER NOT NULL,
+                    key TEXT NOT NULL,
+                    head TEXT NOT NULL,
+                    entries INTEGER NOT NULL,
+                    at INTEGER NOT NULL,
+                    instance TEXT NOT NULL,
+                    signature BLOB NOT NULL,
+                    PRIMARY KEY (sequence, key)
+                ) WITHOUT ROWID;
+                CREATE TRIGGER audit_checkpoints_are_append_only_update BEFORE UPDATE ON audit_checkpoints
+                    BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+                CREATE TRIGGER audit_checkpoints_are_append_only_delete BEFORE DELETE ON audit_checkpoints
+                    BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+                """)
     }
 }

@@ -43,14 +43,28 @@ extension SQLiteJournal {
         }
     }
 
-    private static func entry(_ row: Row) throws -> AuditEntry {
-        guard let sequence: Int64 = row["sequence"], let at: Int64 = row["at"], let kind: String = row["kind"],
-            let actor: String = row["actor"], let detail: String = row["detail"],
-            let previous: String = row["previous_hash"], let hash: String = row["hash"]
+    /// Reads a row whatever lies in it: `nil` for a column of another type than was written.
+    static func column<Value: DatabaseValueConvertible>(_ row: Row, _ name: String) -> Value? {
+        Value.fromDatabaseValue(row[name] as DatabaseValue)
+    }
+
+    static func entry(_ row: Row) throws -> AuditEntry {
+        guard let sequence: Int64 = column(row, "sequence"), let at: Int64 = column(row, "at"),
+            let kind: String = column(row, "kind"), let actor: String = column(row, "actor"),
+            let detail: String = column(row, "detail"), let previous: String = column(row, "previous_hash"),
+            let hash: String = column(row, "hash")
         else { throw JournalError.damaged("an audit entry is incomplete") }
+        func optional<Value: DatabaseValueConvertible>(_ name: String) throws -> Value? {
+            guard !(row[name] as DatabaseValue).isNull else { return nil }
+            guard let value: Value = column(row, name) else {
+                throw JournalError.damaged("an audit entry holds what is none")
+            }
+            return value
+        }
         let event = AuditEvent(
-            at: JournalCoding.date(at), kind: kind, secret: try (row["secret"] as String?).map { try SecretName($0) },
-            version: row["version"], step: row["step"], actor: actor,
+            at: JournalCoding.date(at), kind: kind,
+            secret: try (optional("secret") as String?).map { try SecretName($0) },
+            version: try optional("version"), step: try optional("step"), actor: actor,
             detail: try JournalCoding.decode([String: String].self, from: detail))
         return AuditEntry(sequence: sequence, event: event, previousHash: previous, hash: hash)
     }

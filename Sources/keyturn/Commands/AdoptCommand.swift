@@ -54,7 +54,7 @@ struct AdoptCommand: KeyturnCommand {
         let key = try AdoptedKey.parse(content, now: Date())
         let running = try await composition.engine(.shared)
         try await running.engine.adopt(key, as: name, actor: ProcessInfo.processInfo.userName)
-        running.finish()
+        await running.finish()
         Terminal.tell("\(name) is kept by Keyturn from now on; `keyturn explain \(name)` says when it rotates")
     }
 

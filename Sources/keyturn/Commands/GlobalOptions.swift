@@ -4,6 +4,9 @@ import Logging
 
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
     case table, json
+
+    /// Where a command gives lines, `jsonl` is the same by its usual name.
+    init?(argument: String) { self.init(rawValue: argument == "jsonl" ? "json" : argument) }
 }
 
 /// The levels of swift-log by name.

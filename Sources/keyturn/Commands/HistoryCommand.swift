@@ -8,7 +8,8 @@ struct HistoryCommand: KeyturnCommand {
         commandName: "history",
         abstract: "Shows the audit trail.",
         discussion: """
-            With --format json each entry is one line of JSON. `keyturn audit verify` checks that none was changed.
+            With --format json each entry is one line of JSON. `keyturn audit verify` checks that none was changed;
+            `keyturn audit export` gives them with all that proves it.
 
             Examples:
               keyturn history payments/momento-cache
@@ -77,59 +78,5 @@ struct HistoryCommand: KeyturnCommand {
                 detail.joined(separator: " "))
         }
         return table
-    }
-}
-
-struct AuditCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "audit", abstract: "Checks the audit trail.", subcommands: [AuditVerifyCommand.self])
-}
-
-struct AuditVerifyCommand: KeyturnCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "verify",
-        abstract: "Checks the hash chain of the audit trail.",
-        discussion: """
-            Exit statuses: 0 the chain is whole; 1 an entry is missing or was changed, and which.
-
-            Example:
-              keyturn audit verify
-            """)
-
-    @OptionGroup var options: GlobalOptions
-
-    private struct Wire: Encodable {
-        let entries: Int64
-        let head: String
-        let ok: Bool
-        @Nullable var problem: String?
-    }
-
-    func execute() async throws {
-        let composition = try Composition.load(options)
-        let journal = try composition.readJournal()
-        var count: Int64 = 0
-        var checker = AuditChain.Checker()
-        while let journal {
-            let page = try await journal.auditEntries(of: nil, after: count, limit: 1000)
-            guard !page.isEmpty else { break }
-            for entry in page { checker.add(entry) }
-            guard checker.broken == nil, let last = page.last else { break }
-            count = last.sequence
-        }
-        switch options.format {
-        case .json:
-            Terminal.print(
-                try JSONText.pretty(
-                    Wire(
-                        entries: checker.count, head: checker.head, ok: checker.broken == nil,
-                        problem: checker.broken?.problem)))
-        case .table where checker.broken == nil:
-            Terminal.print("\(checker.count) entries, the chain is whole, head \(checker.head)")
-        case .table: break
-        }
-        guard let broken = checker.broken else { return }
-        throw CommandFailure(
-            .failed, "the audit trail is broken: \(broken.problem)", advice: "compare it with a backup or an export")
     }
 }

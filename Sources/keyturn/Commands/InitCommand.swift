@@ -7,7 +7,7 @@ import KeyturnSystem
 struct InitCommand: KeyturnCommand {
     static let configuration = CommandConfiguration(
         commandName: "init",
-        abstract: "Writes a first configuration, an identity and an example policy.",
+        abstract: "Writes a first configuration, an identity, a key for the audit trail and an example policy.",
         discussion: """
             Nothing that exists is overwritten: if one of the files is there, none is written.
 
@@ -28,6 +28,7 @@ struct InitCommand: KeyturnCommand {
         let files = [
             ("keyturn.yaml", Self.configurationText(identity.recipient.text)),
             ("var/identity.txt", IdentityFile.content(identity, created: created)),
+            ("var/audit.key", AuditSigningKey().pem.exposedText() ?? ""),
             ("schedules/example.yaml", Self.policyText),
         ]
         // Not to be followed: a link that leads nowhere exists too.
@@ -61,6 +62,8 @@ struct InitCommand: KeyturnCommand {
         state: sqlite:var/keyturn.db
         schedules: schedules
         identity: {file: var/identity.txt}
+        # Signs the audit trail; `keyturn audit key` prints the public key that proves it.
+        audit: {signingKey: {file: var/audit.key}}
 
         issuers:
           app-passwords: {type: random, length: 32, alphabet: base64url}

@@ -76,7 +76,7 @@ struct ResumeCommand: KeyturnCommand {
             }
             if record?.quarantine != nil || wasUndone {
                 let running = try await composition.engine(.shared)
-                defer { running.finish() }
+                defer { running.close() }
                 try await running.engine.release(name, actor: actor)
             }
             // Last: nothing is done before all that holds the secret is lifted.

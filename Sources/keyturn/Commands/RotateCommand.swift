@@ -51,7 +51,7 @@ struct RotateCommand: KeyturnCommand {
                     try await running.engine.pass(only: names, progress: progress)
                 }
             }
-            running.finish()
+            await running.finish()
             try conclude(outcomes)
         } catch JournalError.locked {
             try await askTheDaemon(names, composition, patience)
@@ -64,7 +64,7 @@ struct RotateCommand: KeyturnCommand {
         for name in names {
             try await running.engine.request(name, compromised: compromised, actor: ProcessInfo.processInfo.userName)
         }
-        running.finish()
+        await running.finish()
         Terminal.tell("the running daemon was asked for it")
         let journal = try composition.writeJournal()
         let open = try await Progress.shown { progress in

@@ -33,7 +33,7 @@ struct RunCommand: KeyturnCommand {
         let outcomes = try await Progress.shown { progress in
             try await StopSignals.watching(running) { try await running.engine.pass(progress: progress) }
         }
-        running.finish()
+        await running.finish()
         let summary = PassSummary(outcomes: outcomes)
         try summary.show(options)
         if summary.status != .done { throw summary.status.code }

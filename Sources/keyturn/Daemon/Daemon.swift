@@ -21,10 +21,13 @@ struct Daemon {
                     .init(
                         service: ReloadService(running: running, options: options),
                         successTerminationBehavior: .ignore),
+                    .init(
+                        service: CheckpointService(keeper: running.checkpoints),
+                        successTerminationBehavior: .ignore),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], cancellationSignals: [], logger: composition.logger))
         composition.logger.notice("started", metadata: ["policies": "\(composition.policies.count)"])
         try await group.run()
-        running.finish()
+        await running.finish()
         composition.logger.notice("stopped")
     }
 }

@@ -90,7 +90,8 @@ struct AuditChainTests {
         entries[2] = entry(3, forged.event, after: forged.previousHash)
         #expect(
             AuditChain.firstBreak(in: entries)
-                == AuditChain.Break(sequence: 4, problem: "entry 4 does not follow entry 3"))
+                == AuditChain.Break(
+                    sequence: 4, problem: "entry 4 does not follow entry 3: one of the two was rewritten"))
     }
 
     @Test func anEntryThatIsTakenOutIsMissed() {
@@ -104,30 +105,85 @@ struct AuditChainTests {
                 == AuditChain.Break(sequence: 1, problem: "entry 1 is missing; the next one found is 2"))
     }
 
-    @Test func anEntryThatIsPutInOrDoubledOrMovedIsFound() {
-        let whole = chain(5)
-        var doubled = whole
-        doubled.insert(whole[1], at: 2)
-        #expect(AuditChain.firstBreak(in: doubled)?.sequence == 3)
-        var moved = whole
-        moved.swapAt(1, 2)
-        #expect(AuditChain.firstBreak(in: moved)?.sequence == 2)
-        var inserted = whole
-        inserted.insert(entry(3, whole[2].event, after: AuditChain.start), at: 2)
-        #expect(
-            AuditChain.firstBreak(in: inserted)
-                == AuditChain.Break(sequence: 3, problem: "entry 3 does not follow entry 2"))
+    private func breaks(_ entries: [AuditEntry]) -> [String] {
+        var checker = AuditChain.Checker()
+        for entry in entries { checker.add(entry) }
+        return checker.breaks.map(\.problem)
     }
 
-    @Test func onlyTheFirstBreakIsTold() {
+    @Test func anEntryThatIsPutInOrDoubledOrMovedIsFound() {
+        let whole = chain(6)
+        var doubled = whole
+        doubled.insert(whole[1], at: 4)
+        #expect(breaks(doubled) == ["entry 2 is there again, behind entry 4"])
+        var moved = whole
+        moved.insert(moved.remove(at: 1), at: 3)
+        #expect(breaks(moved) == ["entry 2 was moved: it stands behind entry 4"])
+        var inserted = whole
+        inserted.insert(entry(0, whole[2].event, after: AuditChain.start), at: 0)
+        #expect(breaks(inserted) == ["entry 0 was put in: the trail begins with entry 1"])
+        inserted[0] = entry(.max, whole[2].event, after: AuditChain.start)
+        #expect(breaks(inserted) == ["entry 9223372036854775807 was put in: no trail is that long"])
+    }
+
+    /// As a database shows it, whose rows are sorted by their numbers.
+    @Test func entriesThatChangedPlacesUnderTheirNumbersAreNamed() {
+        var entries = chain(6)
+        let (second, fifth) = (entries[1], entries[4])
+        entries[1] = AuditEntry(sequence: 2, event: fifth.event, previousHash: fifth.previousHash, hash: fifth.hash)
+        entries[4] = AuditEntry(sequence: 5, event: second.event, previousHash: second.previousHash, hash: second.hash)
+        #expect(
+            breaks(entries) == [
+                "entry 2 was replaced by what was written as entry 5",
+                "entry 5 was replaced by what was written as entry 2",
+            ])
+    }
+
+    @Test func severalGapsAreToldOneByOne() {
+        var entries = chain(12)
+        entries.removeSubrange(7...8)
+        entries.remove(at: 2)
+        #expect(
+            breaks(entries) == [
+                "entry 3 is missing; the next one found is 4", "entries 8 to 9 are missing; the next one found is 10",
+            ])
+    }
+
+    @Test func whatCannotBeReadIsAChange() {
+        let entries = chain(4)
+        var checker = AuditChain.Checker()
+        for entry in entries { checker.add(entry.sequence == 2 ? .damaged(sequence: 2) : .entry(entry)) }
+        #expect(checker.breaks.map(\.sequence) == [2])
+        #expect(checker.last == 4)
+    }
+
+    @Test func afterABreakItGoesOn() {
         var entries = chain(6)
         entries[1] = changed(entries[1], kind: "x")
         entries[4] = changed(entries[4], kind: "x")
         var checker = AuditChain.Checker()
         for entry in entries { checker.add(entry) }
         #expect(checker.broken?.sequence == 2)
+        #expect(checker.breaks.map(\.sequence) == [2, 5])
         #expect(checker.count == 1)
         #expect(checker.head == entries[0].hash)
+        #expect(checker.last == 6)
+    }
+
+    @Test func aChangedHashIsOneBreak() {
+        var entries = chain(4)
+        let old = entries[1]
+        entries[1] = AuditEntry(
+            sequence: 2, event: old.event, previousHash: old.previousHash, hash: String(repeating: "f", count: 64))
+        #expect(breaks(entries) == ["entry 2 was changed after it was written"])
+    }
+
+    @Test func noMoreThanAFewBreaksAreTold() {
+        let entries = chain(100).map { changed($0, kind: "x") }
+        var checker = AuditChain.Checker()
+        for entry in entries { checker.add(entry) }
+        #expect(checker.breaks.count == AuditChain.Checker.mostBreaks)
+        #expect(checker.last == 100)
     }
 
     /// Members are counted off, so that a boundary can't be moved between two of them.
