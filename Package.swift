@@ -31,6 +31,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLinux"),
         .target(name: "Age", dependencies: [crypto, cryptoExtras], swiftSettings: strict),
         .target(name: "KeyturnCore", dependencies: [crypto], swiftSettings: strict),
         .target(
@@ -78,7 +79,7 @@ let package = Package(
             name: "keyturn",
             dependencies: [
                 "KeyturnCore", "KeyturnPolicy", "KeyturnEngine", "KeyturnStore", "KeyturnHTTP", "KeyturnSystem",
-                "KeyturnIssuers", "KeyturnBackends", "KeyturnAlerts", "Age", logging,
+                "KeyturnIssuers", "KeyturnBackends", "KeyturnAlerts", "Age", "CLinux", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -97,6 +98,15 @@ let package = Package(
             name: "keyturn-simulate",
             dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/Simulate", swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "keyturn-fuzz",
+            dependencies: [
+                "Age", "KeyturnCore", "KeyturnPolicy", "KeyturnHTTP", "KeyturnSystem", "KeyturnIssuers",
+                "KeyturnBackends", "KeyturnAlerts", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/Fuzz", exclude: ["Corpus"], swiftSettings: strict
         ),
         .testTarget(
             name: "AgeTests", dependencies: ["Age"], resources: [.copy("Fixtures")], swiftSettings: strict

@@ -26,7 +26,16 @@ package enum JSONDialogue {
             throw SystemError(.local, "the question can't be written as JSON")
         }
         let outcome = try await program.run(input: SecretValue(input))
-        return try outcome.output.withUnsafeBytes { (bytes) throws(SystemError) in
+        return try read(outcome.output, status: outcome.status, as: type)
+    }
+
+    /// Reads what a program answered.
+    ///
+    /// - Throws: the refusal; `local` when it ended badly; `badAnswer` for anything but a JSON object.
+    package static func read<Answer: Decodable>(
+        _ output: SecretValue, status: Int32, as type: Answer.Type
+    ) throws(SystemError) -> Answer {
+        try output.withUnsafeBytes { (bytes) throws(SystemError) in
             let decoder = JSONDecoder()
             if let refusal = try? decoder.decode(Refusal.self, from: Data(bytes)) {
                 let code = SystemError.Code(rawValue: refusal.error.code) ?? .badRequest
@@ -35,9 +44,9 @@ package enum JSONDialogue {
                     disposition: refusal.error.retryable.map { $0 ? .passing : .permanent },
                     retryAfter: refusal.error.retryAfter.map { min(max(0, $0), 86_400) })
             }
-            guard outcome.status == 0 else {
+            guard status == 0 else {
                 throw SystemError(
-                    .local, "the program ended with status \(outcome.status)", disposition: .passing,
+                    .local, "the program ended with status \(status)", disposition: .passing,
                     mayHaveTakenEffect: true)
             }
             guard let answer = try? decoder.decode(type, from: Data(bytes)) else {

@@ -202,6 +202,9 @@ struct Composition {
 
     func engine(_ use: StateUse, inlineWait: Double = 0) async throws -> Running {
         let sealer = AgeSealer(identities: try identities())
+        if LockedMemory.isRefused {
+            logger.debug("values may be swapped to disk: RLIMIT_MEMLOCK (LimitMEMLOCK= of a unit) is too low")
+        }
         let lock = use == .alone ? try lock() : nil
         let journal = try writeJournal()
         if lock != nil { try await journal.releaseAll() }

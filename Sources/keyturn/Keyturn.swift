@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 
 #if canImport(Glibc)
     import Glibc
@@ -35,6 +36,8 @@ struct Keyturn: AsyncParsableCommand {
         // Before anything else: no core file, and no file that others can read.
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+        // A limit alone is not enough: the kernel gives no heed to it where dumps go to a program.
+        keyturn_refuse_dumps()
         // Nor a report of a crash by the Swift runtime, which shows registers and memory and takes minutes.
         for crash in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP] { signal(crash, SIG_DFL) }
         umask(0o077)

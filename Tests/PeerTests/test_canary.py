@@ -266,6 +266,7 @@ def plant_own_credentials(search, workspace, folder, bao, aws):
     address = search.plant("webhook address", f"hook-{secrets.token_hex(12)}")
     identity = workspace.identity.read_text()
     search.plant("identity", next(line for line in identity.splitlines() if line.startswith("AGE-SECRET-KEY-")))
+    search.plant("audit key", (workspace.folder / "var/audit.key").read_text().splitlines()[1])
     where = workspace.folder / "own"
     where.mkdir()
     private(where / "secret-id", role.secret_id)
@@ -289,7 +290,8 @@ def configure(workspace, folder, proxies, receiver, own):
         f"aws: {{type: aws-secrets-manager, region: eu-west-1, endpoint: '{to_aws}', {credentials}}}\n"
         f"store: {{type: command, run: ['{folder}/store']}}\n",
         alerts=f"hook: {{type: webhook, url: {{file: own/hook}}, signingKey: {{file: own/signing}}}}\n"
-        f"alarm: {{type: command, run: ['{folder}/alarm']}}\n")
+        f"alarm: {{type: command, run: ['{folder}/alarm']}}\n",
+        extra="audit: {signingKey: {file: var/audit.key}, checkpoints: checkpoints.jsonl}\n")
 
 
 def policies(workspace, aws, folder):
@@ -384,7 +386,12 @@ def everything(watch, workspace, mood, proxies, receiver, search, tmp_path):
         time.sleep(1.2)
     watch.run("rotate", secrets_named[0], "--compromised")
     watch.run("pause", secrets_named[0])
-    watch.run("audit", "verify")
+    assert watch.run("audit", "verify")[0] == 0
+    code, exported, _ = watch.run("audit", "export")
+    assert code == 0 and exported.count('"type":"entry"') > 100 and '"type":"checkpoint"' in exported
+    (workspace.folder / "trail.jsonl").write_text(exported)
+    assert watch.run("audit", "verify", "--file", str(workspace.folder / "trail.jsonl"))[0] == 0
+    watch.run("audit", "key")
     watch.run("vault", "export", str(tmp_path / "exported"))
     look_round()
 
@@ -418,7 +425,7 @@ def inspect(search, watch, workspace, folder, receiver, temporary):
     for path in [*workspace.folder.rglob("*"), *(folder.parent / "exported").rglob("*")]:
         if not path.is_file() or path.is_symlink():
             continue
-        own = path.is_relative_to(workspace.folder / "own") or path == workspace.identity
+        own = path.is_relative_to(workspace.folder / "own") or path in (workspace.identity, workspace.folder / "var/audit.key")
         if not own:
             hits += search.hits(str(path), path.read_bytes())
             searched += 1

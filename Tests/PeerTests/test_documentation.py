@@ -455,9 +455,35 @@ def test_json_of_audit(busy, tmp_path):
             copy.execute(f'DROP TRIGGER "{name}"')
         copy.execute("UPDATE audit SET actor = 'nobody' WHERE sequence = 2")
     broken.chmod(0o600)
+    (busy.folder / "keyturn.yaml").write_text(
+        (busy.folder / "keyturn.yaml").read_text() + "audit: {signingKey: {file: var/audit.key}}\n")
+    assert busy.run("rotate", "team/well").returncode == 0
+    keys.check(busy.json("audit", "verify"))
     done = busy.run("audit", "verify", "--format", "json", environment={"KEYTURN_STATE": f"sqlite:{broken}"})
     assert done.returncode == 1
     keys.check(json.loads(done.stdout))
+    keys.finish()
+
+
+def test_lines_of_an_audit_export(busy):
+    """Every line has exactly the keys of its kind."""
+    rows = json_rows("keyturn audit export")
+    by_kind = {}
+    for key, _, kinds in rows:
+        for kind in kinds.replace("`", "").split(", "):
+            by_kind.setdefault(kind, set()).add(key)
+    text = (busy.folder / "keyturn.yaml").read_text()
+    if "audit:" not in text:
+        (busy.folder / "keyturn.yaml").write_text(text + "audit: {signingKey: {file: var/audit.key}}\n")
+    assert busy.run("rotate", "team/well").returncode == 0
+    seen = set()
+    for line in busy.run("audit", "export").stdout.splitlines():
+        entry = json.loads(line)
+        assert set(entry) == by_kind[entry["type"]], entry
+        seen.add(entry["type"])
+    assert seen == set(by_kind)
+    keys = Keys("keyturn audit key")
+    keys.check(busy.json("audit", "key"))
     keys.finish()
 
 

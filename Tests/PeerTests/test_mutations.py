@@ -178,7 +178,7 @@ class Bench:
         assert done.returncode == 65, (what, done.returncode, done.stderr)
         names = {str(path.relative_to(self.space.folder)) for path in self.space.folder.rglob("*")}
         assert names == {"keyturn.yaml", "schedules", "schedules/all.yaml", "schedules/victim.yaml", "var",
-                         "var/identity.txt"}, what
+                         "var/audit.key", "var/identity.txt"}, what
 
 
 @pytest.mark.timeout(900)

@@ -225,7 +225,7 @@ extension AWSSecretsManagerBackend {
         traits: BackendTraits(staging: .unseen, readsBack: true, lists: true, destroys: false)
     ) { path in
         let allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_+=.@-"
-        guard path.utf8.count <= 512, path.utf8.allSatisfy({ allowed.utf8.contains($0) }) else {
+        guard (1...512).contains(path.utf8.count), path.utf8.allSatisfy({ allowed.utf8.contains($0) }) else {
             return "AWS allows letters, digits and /_+=.@- only, 512 at most"
         }
         return nil

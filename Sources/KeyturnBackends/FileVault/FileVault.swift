@@ -89,6 +89,7 @@ package struct FileVault: Sendable {
     func locked<Result>(_ body: () throws(SystemError) -> Result) throws(SystemError) -> Result {
         try AtomicFile.makeFolder(directory)
         let path = "\(directory)/.lock"
+        try TrustedFolder.check(of: path)
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw AtomicFile.failure("open \(path)") }
         defer { close(descriptor) }

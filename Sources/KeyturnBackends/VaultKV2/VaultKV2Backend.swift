@@ -274,8 +274,9 @@ extension VaultKV2Backend {
         ]),
         traits: BackendTraits(staging: .onPromote, readsBack: true, lists: true, destroys: true)
     ) { path in
-        path.split(separator: "/", omittingEmptySubsequences: false).contains { $0.isEmpty || $0 == "." || $0 == ".." }
-            ? "it may not hold empty, '.' or '..' segments" : nil
+        if path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { return "it holds a control character" }
+        return path.split(separator: "/", omittingEmptySubsequences: false)
+            .contains { $0.isEmpty || $0 == "." || $0 == ".." } ? "it may not hold empty, '.' or '..' segments" : nil
     }
 
     @Sendable private static func loginProblems(

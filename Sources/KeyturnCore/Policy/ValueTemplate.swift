@@ -1,18 +1,13 @@
+import Foundation
+
 /// The form in which a backend stores a key: literal text with `{{field}}` placeholders.
 ///
-/// `{{value}}` stands for the whole key, other names for fields of the key material. In a template that begins with `{`
-/// or `[` a placeholder is escaped as the inside of a JSON string, so that no value can change the document around it.
-/// `{{field|base64}}` gives base64, `{{field|json}}` a whole JSON string with its quotes, `{{field|raw}}` the bytes as
-/// they are.
+/// `{{value}}` stands for the whole key, other names for fields of the key material. No value changes what stands around
+/// it: in JSON a placeholder is escaped as the inside of a string; in a line such as `NAME={{value}}` or `name: {{value}}`
+/// a value that would end the line, or the quotation marks around it, is refused. Anywhere else the bytes stand as they
+/// are. `{{field|base64}}` gives base64, `{{field|json}}` a whole JSON string with its quotes, `{{field|shell}}` a word
+/// for a shell, `{{field|raw}}` the bytes whatever stands around.
 package struct ValueTemplate: Sendable, Hashable {
-    package enum Filter: String, Sendable, CaseIterable {
-        case raw
-        case base64
-        case json
-        /// The inside of a JSON string, without the quotes.
-        case jsonInside
-    }
-
     package enum Part: Sendable, Hashable {
         case literal(String)
         case placeholder(field: String, filter: Filter)
@@ -21,26 +16,68 @@ package struct ValueTemplate: Sendable, Hashable {
     package let text: String
     package let parts: [Part]
 
-    /// - Throws: a reason when a placeholder is not closed, is empty, or names an unknown filter.
+    /// - Throws: a reason when a placeholder is not closed, is empty, or names an unknown filter, and when a template that
+    ///   begins like JSON is none.
     package init(_ text: String) throws(InvalidTemplate) {
         self.text = text
-        let isJSON = text.first { !$0.isWhitespace }.map { $0 == "{" || $0 == "[" } ?? false
+        let begin = text.drop { $0.isWhitespace }
         // `{{` at the very start of a template is a placeholder, not JSON.
-        let opensWithPlaceholder = text.drop { $0.isWhitespace }.hasPrefix("{{")
-        let usual: Filter = isJSON && !opensWithPlaceholder ? .jsonInside : .raw
+        if (begin.hasPrefix("{") && !begin.hasPrefix("{{")) || begin.hasPrefix("[") {
+            let parts = try Self.parts(text) { _ in .jsonInside }
+            let problem = TemplateProbe(parts).problemAsJSON
+            // A file of sections begins with a bracket too.
+            if problem == nil || begin.hasPrefix("{") {
+                if let problem { throw InvalidTemplate(reason: problem) }
+                self.parts = parts
+                isJSON = true
+                return
+            }
+        }
+        parts = try Self.parts(text) { Surroundings(before: $0).filter }
+        isJSON = false
+    }
+
+    /// Whether it is JSON, so that consumers parse it.
+    package let isJSON: Bool
+
+    /// What is allowed and may still not be meant.
+    package var cautions: [String] {
+        guard isJSON else { return [] }
+        let raw = parts.compactMap { if case .placeholder(let field, .raw) = $0 { field } else { nil } }
+        return raw.map {
+            "{{\($0)|raw}} puts a value into JSON as it is: it can change the document; leave '|raw' out where it is text"
+        }
+    }
+
+    /// - Parameter usual: the filter of a placeholder without one, by the text of its line before it. Other placeholders
+    ///   stand there as NUL.
+    private static func parts(
+        _ text: String, usual: (_ before: String) -> Filter
+    ) throws(InvalidTemplate) -> [Part] {
         var parts: [Part] = []
+        var line = ""
+        func pass(_ literal: Substring) {
+            guard !literal.isEmpty else { return }
+            parts.append(.literal(String(literal)))
+            if let end = literal.lastIndex(where: \.isNewline) {
+                line = String(literal[literal.index(after: end)...])
+            } else {
+                line += literal
+            }
+        }
         var rest = Substring(text)
         while let opening = rest.firstRange(of: "{{") {
-            if opening.lowerBound > rest.startIndex { parts.append(.literal(String(rest[..<opening.lowerBound]))) }
+            pass(rest[..<opening.lowerBound])
             let inside = rest[opening.upperBound...]
             guard let closing = inside.firstRange(of: "}}") else {
                 throw InvalidTemplate(reason: "a placeholder is opened by '{{' and never closed by '}}'")
             }
-            parts.append(try Self.placeholder(inside[..<closing.lowerBound], usual: usual))
+            parts.append(try placeholder(inside[..<closing.lowerBound], usual: usual(line)))
+            line += "\0"
             rest = inside[closing.upperBound...]
         }
-        if !rest.isEmpty { parts.append(.literal(String(rest))) }
-        self.parts = parts
+        pass(rest)
+        return parts
     }
 
     /// The names of the fields it uses.
@@ -76,8 +113,8 @@ package struct ValueTemplate: Sendable, Hashable {
         }
         guard words.count <= 2 else { throw InvalidTemplate(reason: "{{\(field)}} has more than one filter") }
         guard words.count == 2 else { return .placeholder(field: field, filter: usual) }
-        guard let filter = Filter(rawValue: words[1]), filter != .jsonInside else {
-            throw InvalidTemplate(reason: "{{\(field)}} has an unknown filter; there are raw, base64 and json")
+        guard let filter = Filter.named.first(where: { $0.rawValue == words[1] }) else {
+            throw InvalidTemplate(reason: "{{\(field)}} has an unknown filter; there are raw, base64, json and shell")
         }
         return .placeholder(field: field, filter: filter)
     }

@@ -20,6 +20,15 @@ package struct KeyMaterial: Sendable {
         self.fields = all
     }
 
+    /// A pair as AWS gives it: its two parts, and as the whole key the vendor's own JSON.
+    package init(accessKeyID: String, secretAccessKey: String) {
+        let (id, secret) = (SecretValue(utf8: accessKeyID), SecretValue(utf8: secretAccessKey))
+        var json = Array("{\"accessKeyId\":".utf8) + id.jsonString + Array(",\"secretAccessKey\":".utf8)
+        json += secret.jsonString + [UInt8(ascii: "}")]
+        defer { for index in json.indices { json[index] = 0 } }
+        self.init(value: SecretValue(json), fields: ["accessKeyId": id, "secretAccessKey": secret])
+    }
+
     /// The bytes that are sealed into the journal: JSON of base64 fields, sorted by name.
     package func encoded() -> SecretValue {
         let members = fields.sorted { $0.key < $1.key }.map { name, value in

@@ -1,11 +1,7 @@
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// The bytes of a credential: the only type in Keyturn that may hold a secret.
 ///
-/// It does not print, log, encode or compare by `==`; its mirror has no children; the memory is overwritten when the
-/// last reference goes away. Read it with ``withUnsafeBytes(_:)`` and keep what you derive from it as short as you can.
+/// It does not print, log, encode or compare by `==`; its mirror has no children; the memory is locked where that is
+/// allowed, and overwritten when the last reference goes away. Read it with ``withUnsafeBytes(_:)`` and keep what you derive from it as short as you can.
 package final class SecretValue: @unchecked Sendable {
     // @unchecked: the memory is written only inside `init`, and freed only in `deinit`.
     private let memory: UnsafeMutableRawPointer
@@ -13,7 +9,7 @@ package final class SecretValue: @unchecked Sendable {
     /// Copies `bytes` into memory of its own.
     package init(_ bytes: some Collection<UInt8>) {
         count = bytes.count
-        memory = .allocate(byteCount: max(bytes.count, 1), alignment: 16)
+        memory = LockedMemory.allocate(count)
         UnsafeMutableRawBufferPointer(start: memory, count: count).copyBytes(from: bytes)
     }
 
@@ -23,9 +19,7 @@ package final class SecretValue: @unchecked Sendable {
     }
 
     deinit {
-        // explicit_bzero is not optimised away.
-        explicit_bzero(memory, count)
-        memory.deallocate()
+        LockedMemory.deallocate(memory, count)
     }
 
     /// Number of bytes.

@@ -103,8 +103,8 @@ package struct AWSCredentialSource: Sendable {
 }
 
 /// The INI form of the shared credentials file.
-enum SharedCredentialsFile {
-    static func sections(_ text: String) -> [String: [String: String]] {
+package enum SharedCredentialsFile {
+    package static func sections(_ text: String) -> [String: [String: String]] {
         var sections: [String: [String: String]] = [:]
         var current: String?
         for line in text.split(whereSeparator: \.isNewline) {

@@ -62,16 +62,8 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         else { throw SystemError(.badAnswer, "AWS iam answered without a key", mayHaveTakenEffect: true) }
         let issuedAt = key.first("CreateDate").flatMap { Self.date($0.text) } ?? request.intendedAt
         return IssuedKey(
-            material: Self.material(id: id, secret: secret), keyID: id, issuedAt: issuedAt,
+            material: KeyMaterial(accessKeyID: id, secretAccessKey: secret), keyID: id, issuedAt: issuedAt,
             expiresAt: request.lifetime.map { issuedAt.addingTimeInterval(TimeInterval($0)) })
-    }
-
-    /// The key in the form of the vendor's own JSON, and its two parts.
-    static func material(id: String, secret: String) -> KeyMaterial {
-        // Both consist of letters, digits, `+`, `/` and `=`: nothing to escape.
-        KeyMaterial(
-            value: SecretValue(utf8: "{\"accessKeyId\":\"\(id)\",\"secretAccessKey\":\"\(secret)\"}"),
-            fields: ["accessKeyId": SecretValue(utf8: id), "secretAccessKey": SecretValue(utf8: secret)])
     }
 
     package func resolve(

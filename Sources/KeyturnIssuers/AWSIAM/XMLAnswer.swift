@@ -1,11 +1,11 @@
-import KeyturnCore
+package import KeyturnCore
 
 /// The small part of XML that AWS query services answer in: elements and text, no attributes of interest, no document
 /// type.
-struct XMLElement: Sendable {
-    let name: String
-    fileprivate(set) var children: [XMLElement] = []
-    fileprivate(set) var text = ""
+package struct XMLElement: Sendable {
+    package let name: String
+    package fileprivate(set) var children: [XMLElement] = []
+    package fileprivate(set) var text = ""
 
     /// The first child of that name.
     func first(_ name: String) -> XMLElement? { children.first { $0.name == name } }
@@ -18,7 +18,7 @@ struct XMLElement: Sendable {
     private static let maximumDepth = 32
 
     /// - Returns: the root; `nil` for anything that is not well formed.
-    static func parse(_ body: SecretValue) -> XMLElement? {
+    package static func parse(_ body: SecretValue) -> XMLElement? {
         guard let text = body.exposedText() else { return nil }
         var rest = Substring(text)
         var stack: [XMLElement] = [XMLElement(name: "")]

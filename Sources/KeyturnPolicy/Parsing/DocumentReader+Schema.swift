@@ -10,7 +10,7 @@ extension DocumentReader {
     func parameters(
         _ fields: Fields, _ schema: ParameterSchema, _ what: String, also: [String] = []
     ) -> Parameters {
-        let before = diagnostics.count
+        let before = complaints
         expect(schema.fields.map(\.name) + also, in: fields, what)
         var parameters: Parameters = [:]
         for field in schema.fields {
@@ -23,7 +23,7 @@ extension DocumentReader {
             }
         }
         for field in schema.fields where field.kind.takesURL { refusePlain(field.name, fields, parameters, what) }
-        guard diagnostics.count == before else { return parameters }
+        guard complaints == before else { return parameters }
         for problem in schema.check(parameters, environment) {
             complain(
                 at: mark(of: problem.path, in: fields), "\(what): \(problem.message)",

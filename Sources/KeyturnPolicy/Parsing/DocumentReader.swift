@@ -10,7 +10,11 @@ final class DocumentReader {
     let folder: String
     /// What checks of parameters may look at.
     let environment: [String: String]
+    /// No more than these are kept, so that a file of nothing but mistakes keeps nobody busy.
+    static let mostDiagnostics = 1000
     private(set) var diagnostics: [Diagnostic] = []
+    /// All of them, those that are not kept too.
+    private(set) var complaints = 0
 
     init(file: String, folder: String, environment: [String: String] = [:]) {
         self.file = file
@@ -18,10 +22,14 @@ final class DocumentReader {
         self.environment = environment
     }
 
-    func complain(at mark: Mark?, _ message: String, severity: Diagnostic.Severity = .error) {
+    func complain(at mark: Mark?, _ message: @autoclosure () -> String, severity: Diagnostic.Severity = .error) {
+        complaints += 1
+        guard complaints <= Self.mostDiagnostics + 1 else { return }
+        let isLast = complaints > Self.mostDiagnostics
         diagnostics.append(
             Diagnostic(
-                file: file, line: mark?.line ?? 1, column: mark?.column ?? 1, severity: severity, message: message))
+                file: file, line: mark?.line ?? 1, column: mark?.column ?? 1, severity: isLast ? .error : severity,
+                message: isLast ? "more is wrong from here on; no more than these are shown" : message()))
     }
 
     /// A map with its keys as texts; anything else is complained about.

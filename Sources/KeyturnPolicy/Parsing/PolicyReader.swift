@@ -347,6 +347,10 @@ extension PolicyReader {
                         at: node.mark, "a key of issuer type '\(issuer.type)' has no field '\(field)'\(hint)")
                 }
             }
+            for caution in template.cautions {
+                reader.complain(
+                    at: node.mark, "'template' of backend '\(name)': \(caution)", severity: .warning)
+            }
             if template.fields.isEmpty {
                 reader.complain(
                     at: node.mark, "the template of backend '\(name)' has no placeholder such as {{value}}",

@@ -35,6 +35,10 @@ enum SourceFile {
         guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
             throw UnreadableFile(reason: "it is not a file")
         }
+        // It names programs that are run.
+        guard information.st_mode & 0o002 == 0 else {
+            throw UnreadableFile(reason: "others may write to it; mend it with `chmod o-w \(path)`")
+        }
         do { return try handle.read(upToCount: limit) ?? Data() } catch {
             throw UnreadableFile(reason: "it can't be read to its end")
         }

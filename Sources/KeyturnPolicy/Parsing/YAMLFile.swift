@@ -62,7 +62,15 @@ enum YAMLFile {
     /// The parser descends with the text, so that very deep nesting must be seen before it is called.
     private static func excessiveNesting(_ text: String) -> (line: Int, column: Int)? {
         var depth = 0
+        var indents: [Int] = []
         for (number, line) in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
+            // Each line that stands further in than the one before may open a collection.
+            let indent = line.prefix { $0 == 0x20 }.count
+            if indent < line.count {
+                while let last = indents.last, last >= indent { indents.removeLast() }
+                indents.append(indent)
+                if indents.count > 2 * deepest { return (number + 1, indent + 1) }
+            }
             var indicators = 0
             var isLeading = true
             for (offset, byte) in line.enumerated() {

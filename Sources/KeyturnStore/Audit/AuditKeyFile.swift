@@ -6,9 +6,9 @@ package enum AuditKeyFile {
     /// - Throws: `misconfigured`, `forbidden`; nothing of the content is part of it.
     package static func load(_ path: String) throws(SystemError) -> AuditSigningKey {
         let content: SecretValue
-        do throws(SystemError) { content = try PrivateFile.read(path, limit: 16 * 1024) } catch {
+        do throws(SystemError) { content = try PrivateFile.read(path, limit: 16 * 1024, as: "the audit key") } catch {
             throw SystemError(
-                error.code, "the key of the audit trail: \(error.message)",
+                error.code, error.message,
                 advice: error.advice.isEmpty
                     ? "`keyturn audit key --create` writes one; the one that is lost is restored from a backup"
                     : error.advice)

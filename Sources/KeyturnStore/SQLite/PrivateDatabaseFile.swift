@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import KeyturnSystem
 
 #if canImport(Glibc)
     import Glibc
@@ -30,6 +31,9 @@ enum PrivateDatabaseFile {
         }
         guard information.st_mode & 0o077 == 0 else {
             throw JournalError.permission("others may read \(path); mend it with `chmod 600 \(path)`")
+        }
+        do throws(SystemError) { try TrustedFolder.check(of: path) } catch {
+            throw JournalError.permission("\(error.message); \(error.advice)")
         }
     }
 

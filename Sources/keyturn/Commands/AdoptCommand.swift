@@ -51,7 +51,10 @@ struct AdoptCommand: KeyturnCommand {
             from == "-"
             ? SecretValue(FileHandle.standardInput.readDataToEndOfFile())
             : try PrivateFile.read(GlobalOptions.absolute(from))
-        let key = try AdoptedKey.parse(content, now: Date())
+        let key: IssuedKey
+        do throws(InvalidAdoptedKey) { key = try AdoptedKey.parse(content, now: Date()) } catch {
+            throw CommandFailure(.failed, error.reason)
+        }
         let running = try await composition.engine(.shared)
         try await running.engine.adopt(key, as: name, actor: ProcessInfo.processInfo.userName)
         await running.finish()

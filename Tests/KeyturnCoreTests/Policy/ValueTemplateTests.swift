@@ -33,9 +33,9 @@ struct ValueTemplateTests {
             ("{{a.b}}", "a placeholder must name a field, such as {{value}}"),
             ("{{{value}}}", "a placeholder must name a field, such as {{value}}"),
             ("{{|raw}}", "a placeholder must name a field, such as {{value}}"),
-            ("{{value|upper}}", "{{value}} has an unknown filter; there are raw, base64 and json"),
-            ("{{value|}}", "{{value}} has an unknown filter; there are raw, base64 and json"),
-            ("{{value|jsonInside}}", "{{value}} has an unknown filter; there are raw, base64 and json"),
+            ("{{value|upper}}", "{{value}} has an unknown filter; there are raw, base64, json and shell"),
+            ("{{value|}}", "{{value}} has an unknown filter; there are raw, base64, json and shell"),
+            ("{{value|jsonInside}}", "{{value}} has an unknown filter; there are raw, base64, json and shell"),
             ("{{value|raw|json}}", "{{value}} has more than one filter"),
         ])
     func refuses(template: String, reason: String) {

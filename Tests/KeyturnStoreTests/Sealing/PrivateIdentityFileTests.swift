@@ -49,10 +49,10 @@ struct PrivateIdentityFileTests {
 
     @Test func whatIsNoFileIsRefusedAtOnce() throws {
         let folder = try StoreFolder()
-        #expect(try refusal(folder.path).message == "the identity \(folder.path) is not a file")
+        #expect(try refusal(folder.path).message == "the identity file \(folder.path) is not a file")
         let pipe = "\(folder.path)/pipe"
         try #require(mkfifo(pipe, 0o600) == 0)
-        #expect(try refusal(pipe).message == "the identity \(pipe) is not a file")
+        #expect(try refusal(pipe).message == "the identity file \(pipe) is not a file")
     }
 
     @Test func itsContentIsNeverRepeated() throws {
@@ -63,6 +63,6 @@ struct PrivateIdentityFileTests {
             #expect(!"\(error)".contains("CANARY"))
         }
         let large = try folder.write([UInt8](repeating: 0x23, count: 65 * 1024), to: "large.txt")
-        #expect(try refusal(large).message == "\(large) is too large")
+        #expect(try refusal(large).message == "the identity file \(large) is larger than 65536 bytes")
     }
 }

@@ -1,8 +1,14 @@
-import Foundation
-import KeyturnCore
+package import Foundation
+
+/// Why a file holds no key that can be taken over. Nothing of the file is part of it.
+package struct InvalidAdoptedKey: Error, Equatable {
+    package let reason: String
+
+    package init(reason: String) { self.reason = reason }
+}
 
 /// A key in one of the forms in which consoles hand it out.
-enum AdoptedKey {
+package enum AdoptedKey {
     private struct Wire: Decodable {
         let apiKey: String?
         let authToken: String?
@@ -38,28 +44,32 @@ enum AdoptedKey {
         }
     }
 
-    /// - Throws: ``CommandFailure``; nothing of the content is part of it.
-    static func parse(_ content: SecretValue, now: Date) throws(CommandFailure) -> IssuedKey {
+    /// The latest end that is believed: 9999-12-31.
+    private static let latest = Date(timeIntervalSince1970: 253_402_214_400)
+
+    package static func parse(_ content: SecretValue, now: Date) throws(InvalidAdoptedKey) -> IssuedKey {
         guard let text = content.exposedText()?.trimmingCharacters(in: .whitespacesAndNewlines), !text.isEmpty else {
-            throw CommandFailure(.failed, "the file holds no key")
+            throw InvalidAdoptedKey(reason: "the file holds no key")
         }
         guard text.hasPrefix("{") else {
             return IssuedKey(
                 material: KeyMaterial(value: SecretValue(utf8: text)), keyID: nil, issuedAt: now, expiresAt: nil)
         }
         guard let wire = try? JSONDecoder().decode(Wire.self, from: Data(text.utf8)) else {
-            throw CommandFailure(.failed, "the file's JSON is not one that a key is handed out in")
+            throw InvalidAdoptedKey(reason: "the file's JSON is not one that a key is handed out in")
         }
         let expiresAt = wire.validUntil?.date
-        if let expiresAt, expiresAt <= now { throw CommandFailure(.failed, "the key has expired already") }
-        if let id = wire.accessKeyId, let secret = wire.secretAccessKey {
-            let value = SecretValue(utf8: "{\"accessKeyId\":\"\(id)\",\"secretAccessKey\":\"\(secret)\"}")
-            let fields = ["accessKeyId": SecretValue(utf8: id), "secretAccessKey": SecretValue(utf8: secret)]
+        if let expiresAt, !(expiresAt <= latest) {
+            throw InvalidAdoptedKey(reason: "the file's validUntil is no date before the year 10000")
+        }
+        if let expiresAt, expiresAt <= now { throw InvalidAdoptedKey(reason: "the key has expired already") }
+        if let id = wire.accessKeyId, let secret = wire.secretAccessKey, !id.isEmpty, !secret.isEmpty {
             return IssuedKey(
-                material: KeyMaterial(value: value, fields: fields), keyID: id, issuedAt: now, expiresAt: expiresAt)
+                material: KeyMaterial(accessKeyID: id, secretAccessKey: secret), keyID: id, issuedAt: now,
+                expiresAt: expiresAt)
         }
         guard let value = wire.apiKey ?? wire.authToken ?? wire.value, !value.isEmpty else {
-            throw CommandFailure(.failed, "the file's JSON has none of apiKey, authToken, value, accessKeyId")
+            throw InvalidAdoptedKey(reason: "the file's JSON has none of apiKey, authToken, value, accessKeyId")
         }
         return IssuedKey(
             material: KeyMaterial(value: SecretValue(utf8: value)), keyID: wire.keyId, issuedAt: now,
