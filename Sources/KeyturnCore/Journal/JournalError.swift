@@ -15,6 +15,11 @@ package enum JournalError: Error, Sendable, Equatable {
     case failed(String)
 }
 
+extension JournalError {
+    /// Whether what could not be written may be found written after a restart: the disk failed at its last step.
+    package var mayHaveTakenEffect: Bool { if case .failed = self { true } else { false } }
+}
+
 extension JournalError: CustomStringConvertible {
     package var description: String {
         switch self {

@@ -26,6 +26,7 @@ package final class InstanceLock: Sendable {
         guard descriptor >= 0 else {
             let reason = "\(path): \(String(cString: strerror(errno)))"
             if errno == EACCES || errno == EPERM || errno == EROFS { throw .permission(reason) }
+            if errno == ENOSPC || errno == EDQUOT { throw .full(reason) }
             throw .failed(reason)
         }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {

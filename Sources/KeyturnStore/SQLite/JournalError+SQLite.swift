@@ -3,23 +3,23 @@ import GRDB
 import KeyturnCore
 
 extension JournalError {
-    /// Sorts a failure of the database. Its text holds neither statements nor values.
-    init(wrapping error: any Error) {
+    /// Sorts a failure of the database. Its text names the file, and holds neither statements nor values.
+    init(wrapping error: any Error, at path: String) {
         if let known = error as? JournalError {
-            self = known
+            self = if case .damaged(let detail) = known { .damaged("\(path): \(detail)") } else { known }
             return
         }
         guard let failure = error as? DatabaseError else {
             let cocoa = error as? CocoaError
             self =
                 switch cocoa?.code {
-                case .fileWriteNoPermission, .fileReadNoPermission: .permission("its folder can't be made")
-                case .fileWriteOutOfSpace: .full("its folder can't be made")
-                default: .failed(cocoa.map { "\($0.code)" } ?? String(describing: type(of: error)))
+                case .fileWriteNoPermission, .fileReadNoPermission: .permission("the folder of \(path) can't be made")
+                case .fileWriteOutOfSpace: .full("the folder of \(path) can't be made")
+                default: .failed("\(path): \(cocoa.map { "\($0.code)" } ?? String(describing: type(of: error)))")
                 }
             return
         }
-        let words = "SQLite: \(failure.message ?? failure.resultCode.description)"
+        let words = "\(path): SQLite: \(failure.message ?? failure.resultCode.description)"
         self =
             switch failure.resultCode.primaryResultCode {
             case .SQLITE_FULL: .full(words)

@@ -8,6 +8,7 @@ enum JournalMigrations {
         migrator.registerMigration("1 journal", migrate: first)
         migrator.registerMigration("2 installation state", migrate: installationState)
         migrator.registerMigration("3 audit checkpoints", migrate: checkpoints)
+        migrator.registerMigration("4 record digests", migrate: recordDigests)
         return migrator
     }
 
@@ -98,5 +99,12 @@ enum JournalMigrations {
                 CREATE TRIGGER audit_checkpoints_are_append_only_delete BEFORE DELETE ON audit_checkpoints
                     BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
                 """)
+    }
+
+    @Sendable private static func recordDigests(_ database: Database) throws {
+        try database.execute(sql: "ALTER TABLE secrets ADD COLUMN digest TEXT NOT NULL DEFAULT ''")
+        for name in try String.fetchAll(database, sql: "SELECT name FROM secrets") {
+            try RecordDigest.write(of: name, database)
+        }
     }
 }

@@ -7,7 +7,7 @@ extension SQLiteJournal {
         try await read { database in
             guard
                 let row = try Row.fetchOne(
-                    database, sql: "SELECT name, state, paused_since, request FROM secrets WHERE name = ?",
+                    database, sql: "SELECT name, state, digest, paused_since, request FROM secrets WHERE name = ?",
                     arguments: [secret.text])
             else { return nil }
             let versions = try Row.fetchAll(
@@ -23,7 +23,7 @@ extension SQLiteJournal {
                 database, sql: "SELECT secret, state, sealed FROM versions ORDER BY secret, number")
             let versions = Dictionary(grouping: all) { $0["secret"] as String? ?? "" }
             let rows = try Row.fetchAll(
-                database, sql: "SELECT name, state, paused_since, request FROM secrets ORDER BY name")
+                database, sql: "SELECT name, state, digest, paused_since, request FROM secrets ORDER BY name")
             return try rows.map { row in
                 try Self.record(row, versions: versions[row["name"] as String? ?? ""] ?? [])
             }
@@ -32,6 +32,7 @@ extension SQLiteJournal {
 
     private static func record(_ row: Row, versions: [Row]) throws -> SecretRecord {
         guard let state: String = row["state"] else { throw JournalError.damaged("a secret has no state") }
+        try RecordDigest.check(row, versions: versions)
         var record = try JournalCoding.decode(SecretRecord.self, from: state)
         record.wishes = try wishes(row)
         record.versions = try versions.map { row in
@@ -110,6 +111,7 @@ extension SQLiteJournal {
                     arguments: [lease.secret.text, try JournalCoding.encode(fulfilled)])
             }
             for version in change.record.versions { try Self.put(version, of: lease.secret, database) }
+            try RecordDigest.write(of: lease.secret.text, database)
             for event in change.audit { try Self.append(event, database) }
             for alert in change.alerts { try Self.put(alert, database) }
             for orphan in change.orphans { try Self.put(orphan, database) }
@@ -206,5 +208,6 @@ extension SQLiteJournal {
         try database.execute(
             sql: "INSERT INTO secrets (name, state) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
             arguments: [secret.text, try JournalCoding.encode(SecretRecord(name: secret))])
+        if database.changesCount > 0 { try RecordDigest.write(of: secret.text, database) }
     }
 }

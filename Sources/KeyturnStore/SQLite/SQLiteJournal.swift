@@ -13,10 +13,12 @@ package final class SQLiteJournal: Journal {
     }
 
     let pool: DatabasePool
+    private let path: String
 
     /// - Parameter path: of the database file. It and its folder are made when missing, for their owner alone.
     /// - Throws: `newerSchema`, `damaged`, `permission`, `locked`, `full`, `failed`.
     package init(path: String, access: Access = .readWrite) throws(JournalError) {
+        self.path = path
         do {
             if access == .readWrite { try PrivateDatabaseFile.prepare(path) }
             pool = try DatabasePool(path: path, configuration: Self.configuration(access))
@@ -36,14 +38,14 @@ package final class SQLiteJournal: Journal {
                 try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
                 try migrator.migrate(pool)
             }
-        } catch { throw JournalError(wrapping: error) }
+        } catch { throw JournalError(wrapping: error, at: path) }
     }
 
     /// Whether there is a database. One that may not be looked for is not taken for absent.
     ///
     /// - Throws: `permission`, `failed`.
     package static func exists(at path: String) throws(JournalError) -> Bool {
-        do { return try PrivateDatabaseFile.exists(path) } catch { throw JournalError(wrapping: error) }
+        do { return try PrivateDatabaseFile.exists(path) } catch { throw JournalError(wrapping: error, at: path) }
     }
 
     private static func configuration(_ access: Access) -> Configuration {
@@ -59,13 +61,20 @@ package final class SQLiteJournal: Journal {
     func read<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(JournalError) -> Value {
-        do { return try await shielded { try self.pool.read(body) } } catch { throw JournalError(wrapping: error) }
+        do { return try await shielded { try self.pool.read(body) } } catch {
+            throw JournalError(wrapping: error, at: path)
+        }
     }
 
+    /// A commit whose sync failed counts for nothing here, and the next one writes its pages anew over it, so that it is
+    /// never taken for durable. Until then a restart may find it in the log all the same:
+    /// see ``JournalError/mayHaveTakenEffect``.
     func write<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(JournalError) -> Value {
-        do { return try await shielded { try self.pool.write(body) } } catch { throw JournalError(wrapping: error) }
+        do { return try await shielded { try self.pool.write(body) } } catch {
+            throw JournalError(wrapping: error, at: path)
+        }
     }
 
     /// Runs a transaction to its end on a thread of its own, also when the calling task is cancelled: what a step did

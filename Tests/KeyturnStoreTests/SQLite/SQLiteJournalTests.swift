@@ -103,7 +103,7 @@ struct SQLiteJournalTests {
             try await journal.commit(change, under: lease)
             Issue.record("the trigger did not stop the commit")
         } catch {
-            #expect(error == .failed("SQLite: stopped"))
+            #expect(error == .failed("\(folder.state): SQLite: stopped"))
             #expect(!"\(error)".contains("CANARY"), "no statement and no value reaches an error")
         }
         #expect(try await journal.record(of: lease.secret)?.versions.isEmpty == true)
@@ -205,7 +205,7 @@ struct SQLiteJournalTests {
         let folder = try StoreFolder()
         let file = try folder.write([], to: "empty.db")
         let error = caught { _ = try SQLiteJournal(path: file, access: .readOnly) }
-        #expect(error == .damaged("it is not a complete state yet; run a command that writes first"))
+        #expect(error == .damaged("\(file): it is not a complete state yet; run a command that writes first"))
     }
 
     // MARK: Files that are not as they should be
@@ -298,11 +298,42 @@ struct SQLiteJournalTests {
         let folder = try StoreFolder()
         let journal = try SQLiteJournal(path: folder.state)
         let lease = try await claim(journal)
-        try await journal.pool.write { try $0.execute(sql: "UPDATE secrets SET state = '{\"CANARY\": 1}'") }
+        try await journal.pool.write { database in
+            try database.execute(sql: "UPDATE secrets SET state = '{\"CANARY\": 1}'")
+            try RecordDigest.write(of: lease.secret.text, database)
+        }
         do {
             _ = try await journal.record(of: lease.secret)
             Issue.record("it was read")
-        } catch { #expect(error == .damaged("a record of type SecretRecord can't be read")) }
+        } catch { #expect(error == .damaged("\(folder.state): a record of type SecretRecord can't be read")) }
+    }
+
+    /// A flipped bit in a page of the database is noticed by nobody but us.
+    @Test(
+        arguments: [
+            "UPDATE secrets SET state = replace(state, 'a', 'b')",
+            "UPDATE versions SET state = replace(state, '1', '2')",
+            "UPDATE versions SET sealed = x'00'", "DELETE FROM versions", "UPDATE secrets SET digest = ''",
+        ])
+    func aRecordThatIsNotWhatWasWrittenIsDamaged(sql: String) async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let lease = try await claim(journal)
+        var record = SecretRecord(name: lease.secret)
+        record.put(.sample(1, from: start))
+        try await journal.commit(JournalChange(record: record, nextDue: start), under: lease)
+        #expect(try await journal.record(of: lease.secret)?.versions.count == 1)
+        try await journal.pool.write { try $0.execute(sql: sql) }
+        let expected = JournalError.damaged(
+            "\(folder.state): the record of \(lease.secret) is not what was written")
+        do {
+            _ = try await journal.record(of: lease.secret)
+            Issue.record("it was read")
+        } catch { #expect(error == expected) }
+        do {
+            _ = try await journal.records()
+            Issue.record("they were read")
+        } catch { #expect(error == expected) }
     }
 
     /// The database is held to the pages that it has, as a full disk would.
