@@ -36,6 +36,7 @@ struct SecretSession {
         try await core.journal.commit(written, under: lease)
         record = next
         if outbox.fulfilled != nil { record.request = nil }
+        for line in outbox.log { core.logger.log(level: line.level, line.message, metadata: line.metadata) }
     }
 
     /// Learns what people have asked of the secret meanwhile.
@@ -72,4 +73,12 @@ struct Outbox {
     var alerts: [QueuedAlert] = []
     var orphans: [OrphanRecord] = []
     var fulfilled: SecretRecord.RotationRequest?
+    /// What is said once all that is durable, and not before.
+    var log: [LogLine] = []
+
+    struct LogLine {
+        let level: Logger.Level
+        let message: Logger.Message
+        let metadata: Logger.Metadata
+    }
 }

@@ -214,6 +214,41 @@ import Testing
         #expect(try await harness.record().current != nil)
     }
 
+    /// What is found in the journal after a sync that failed, be it the key or the intent, is no key that is gone.
+    @Test(
+        arguments: [IssuerKind.listable, .unlistable, .chosen], [true, false])
+    func aKeyWhoseRecordMayBeWrittenIsNotRevoked(kind: IssuerKind, isWritten: Bool) async throws {
+        for count in 1...20 {
+            for skipped in 0..<20 {
+                let harness = try EngineHarness(kind: kind)
+                harness.journal.failSyncs(after: skipped, count, isWritten: isWritten)
+                _ = try? await harness.pass()
+                harness.journal.failSyncs(after: 0, 0, isWritten: false)
+                if let version = try await harness.journal.record(of: harness.name)?.versions.last {
+                    let held = harness.issuer.keys.map(\.id)
+                    #expect(version.keyID.map(held.contains) == true, "\(kind), \(count) failures after \(skipped)")
+                }
+                for _ in 0..<3 {
+                    harness.time.set(harness.time.now().addingTimeInterval(3600))
+                    try await harness.pass()
+                }
+                let record = try await harness.record()
+                #expect(record.current != nil && record.rotation == nil && record.quarantine == nil)
+                let orphans = try await harness.journal.orphans().count
+                #expect(harness.issuer.keys.count <= 1 + (kind == .unlistable ? orphans : 0))
+            }
+        }
+    }
+
+    @Test func oneFailedSyncCostsNoKey() async throws {
+        let harness = try EngineHarness(kind: .unlistable)
+        // The fourth commit of the first rotation records the key.
+        harness.journal.failSyncs(after: 3, 1, isWritten: false)
+        try await harness.pass()
+        #expect(try await harness.record().current?.number == 1)
+        #expect(harness.issuer.calls.count { $0 == "issue" } == 1)
+    }
+
     @Test func theKeyLimitIsRespected() async throws {
         var harness = try EngineHarness(keyLimit: 2)
         harness.policies = [try EngineHarness.policy(every: "3d", grace: "2d")]

@@ -19,6 +19,7 @@ package final class MemoryJournal: Journal {
         var orphans: [String: OrphanRecord] = [:]
         var installation = InstallationState()
         var generation = 1
+        var syncFailures: (skipped: Int, count: Int, isWritten: Bool) = (0, 0, false)
     }
 
     private let state = Mutex(State())
@@ -42,6 +43,11 @@ package final class MemoryJournal: Journal {
     /// Forgets all but the newest entries, for long simulations. The chain can't be checked from its start after that.
     package func forgetEntries(keeping count: Int) {
         state.withLock { $0.entries.removeFirst(max(0, $0.entries.count - count)) }
+    }
+
+    /// `count` commits fail in their last step, after some that do not; `isWritten` leaves there what they wrote.
+    package func failSyncs(after skipped: Int, _ count: Int, isWritten: Bool) {
+        state.withLock { $0.syncFailures = (skipped, count, isWritten) }
     }
 
     package func markPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) {
@@ -137,6 +143,10 @@ package final class MemoryJournal: Journal {
     package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
         try self.change { (state) throws(JournalError) in
             try Self.check(lease, state)
+            state.syncFailures.skipped -= 1
+            let fails = state.syncFailures.skipped < 0 && state.syncFailures.count > 0
+            if fails { state.syncFailures.count -= 1 }
+            if fails, !state.syncFailures.isWritten { throw .failed("the sync failed") }
             let wishes = state.rows[lease.secret]?.record.wishes ?? SecretWishes()
             state.rows[lease.secret]?.record = change.record
             state.rows[lease.secret]?.record.wishes = wishes
@@ -147,6 +157,7 @@ package final class MemoryJournal: Journal {
             for event in change.audit { Self.append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
             for orphan in change.orphans { state.orphans[orphan.id] = orphan }
+            if fails { throw .failed("the sync failed") }
         }
     }
 

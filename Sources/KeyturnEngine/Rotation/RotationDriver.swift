@@ -142,11 +142,12 @@ struct RotationDriver {
             AuditEvent(
                 at: now, kind: "step.succeeded", secret: record.name, version: record.rotation?.version,
                 step: step.text, detail: detail))
-        core.logger.info(
-            "step done",
-            metadata: [
-                "secret": "\(record.name)", "step": "\(step.text)", "version": "\(record.rotation?.version ?? 0)",
-            ])
+        outbox.log.append(
+            Outbox.LogLine(
+                level: .info, message: "step done",
+                metadata: [
+                    "secret": "\(record.name)", "step": "\(step.text)", "version": "\(record.rotation?.version ?? 0)",
+                ]))
     }
 
     /// Makes the intents of steps durable before they are taken.
