@@ -67,7 +67,8 @@ extension RotationDriver {
     }
 
     /// Seals the key into the journal. A journal that can't take it loses no key: the key is revoked again, and the
-    /// intent that lies there lets a restart look for it.
+    /// intent that lies there lets a restart look for it. Where the key may have been recorded all the same it is left
+    /// alone: a restart finds either the key or the intent.
     private func keep(
         _ key: IssuedKey, _ issuer: any Issuer, _ request: IssueRequest, _ session: inout SecretSession
     ) async throws {
@@ -78,7 +79,7 @@ extension RotationDriver {
                 number: request.lineage.version, stage: .pending, keyID: key.keyID, issuedAt: key.issuedAt,
                 expiresAt: key.expiresAt, sealed: sealed, issuer: policy.issuer, issueParameters: request.parameters,
                 backends: policy.storedBackends(keeping: []))
-            try await session.commit { record, outbox in
+            let change: (inout SecretRecord, inout Outbox) -> Void = { record, outbox in
                 record.put(version)
                 record.rotation?.issueIntent = nil
                 apply(.issued, to: &record, &outbox)
@@ -86,9 +87,15 @@ extension RotationDriver {
                 if let keyID = key.keyID { detail["keyId"] = keyID }
                 succeed(.issue, in: &record, &outbox, detail: detail)
             }
+            do throws(JournalError) { try await session.commit(change) } catch {
+                guard error.mayHaveTakenEffect else { throw error }
+                try await session.commit(change)
+            }
         } catch {
             // One that we chose is set again from its intent.
-            guard issuer.traits.kind == .listable || issuer.traits.kind == .unlistable else { throw error }
+            guard issuer.traits.kind == .listable || issuer.traits.kind == .unlistable,
+                (error as? JournalError)?.mayHaveTakenEffect != true
+            else { throw error }
             let handle = KeyHandle(
                 secret: secret, version: request.lineage.version, keyID: key.keyID, material: key.material,
                 parameters: request.parameters)
@@ -118,8 +125,13 @@ extension RotationDriver {
                 "unknown outcome: the same key is set again", metadata: ["secret": "\(secret)", "step": "issue"])
             return try await make(issuer, policy.issuer, request, prepared, isRepeated: true, &session)
         case .listable, .unlistable:
-            let resolution = try await call(policy.issuer) { () throws(SystemError) in
+            var resolution = try await call(policy.issuer) { () throws(SystemError) in
                 try await issuer.resolve(request, prepared: prepared)
+            }
+            if case .orphaned(let keyIDs) = resolution, !keyIDs.isEmpty,
+                let reason = try await reasonToKeepUnknownKeys(session.record)
+            {
+                resolution = .ambiguous("\(reason) (\(keyIDs.joined(separator: ", ")))")
             }
             return try await take(resolution, request, issuer, &session)
         }

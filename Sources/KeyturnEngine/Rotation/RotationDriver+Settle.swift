@@ -57,8 +57,10 @@ extension RotationDriver {
                 at: now, kind: wasCurrent ? "version.distributed" : "version.promoted", secret: record.name,
                 version: version.number))
         desk().clear([.rotationFailed, .rotationOverdue, .keyExpired, .quarantined], in: &record, &outbox)
-        core.logger.notice(
-            "new version is current", metadata: ["secret": "\(record.name)", "version": "\(version.number)"])
+        outbox.log.append(
+            Outbox.LogLine(
+                level: .notice, message: "new version is current",
+                metadata: ["secret": "\(record.name)", "version": "\(version.number)"]))
     }
 
     /// Turns the rotation round: everything that it did is undone.
@@ -117,8 +119,13 @@ extension RotationDriver {
         let issuer = try workplace.issuer(intent.issuer)
         let request = intent.request(for: secret, version: rotation.version)
         let prepared = try writing.preparation(of: intent, for: rotation.version)
-        let resolution = try await core.gates.call(.issuer(intent.issuer)) { () throws(SystemError) in
+        var resolution = try await core.gates.call(.issuer(intent.issuer)) { () throws(SystemError) in
             try await issuer.resolve(request, prepared: prepared)
+        }
+        if case .orphaned(let found) = resolution, !found.isEmpty,
+            let reason = try await reasonToKeepUnknownKeys(session.record)
+        {
+            resolution = .ambiguous("\(reason) (\(found.joined(separator: ", ")))")
         }
         let keyIDs: [String?]
         switch resolution {
