@@ -20,7 +20,7 @@ package enum AtomicFile {
         _ value: SecretValue, to path: String, mode: UInt32 = 0o600, owner: (user: UInt32?, group: UInt32?)? = nil
     ) throws(SystemError) {
         let folder = folder(of: path)
-        let temporary = "\(folder)/\(temporaryPrefix)\(UInt64.random(in: .min ... .max))"
+        let temporary = "\(temporaryPath(of: path))\(UInt64.random(in: .min ... .max))"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw failure("create a file in \(folder)") }
         do throws(SystemError) {
@@ -44,7 +44,7 @@ package enum AtomicFile {
     /// Puts a symbolic link in place of whatever is there, by one rename.
     package static func link(_ path: String, to destination: String) throws(SystemError) {
         let folder = folder(of: path)
-        let temporary = "\(folder)/\(temporaryPrefix)\(UInt64.random(in: .min ... .max))"
+        let temporary = "\(temporaryPath(of: path))\(UInt64.random(in: .min ... .max))"
         guard symlink(destination, temporary) == 0 else { throw failure("create a link in \(folder)") }
         guard rename(temporary, path) == 0 else {
             let error = failure("put \(path) in place")
@@ -52,6 +52,24 @@ package enum AtomicFile {
             throw error
         }
         try syncFolder(folder)
+    }
+
+    /// Removes what writes to `path` that a crash broke off have left behind. Nobody else may be writing to it.
+    package static func sweep(_ path: String) throws(SystemError) {
+        let folder = folder(of: path)
+        let beginning = temporaryPath(of: path).dropFirst(folder.count + 1)
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        where name.hasPrefix(beginning) && UInt64(name.dropFirst(beginning.count)) != nil {
+            try remove("\(folder)/\(name)")
+        }
+    }
+
+    /// How the temporary names beside `path` begin; a number follows.
+    private static func temporaryPath(of path: String) -> String {
+        let folder = folder(of: path)
+        let name = path.lastIndex(of: "/").map { path[path.index(after: $0)...] } ?? path[...]
+        // Short enough for a name of 255 bytes.
+        return "\(folder)/\(temporaryPrefix)\(String(decoding: name.utf8.prefix(200), as: UTF8.self))-"
     }
 
     /// Removes a file durably; one that is gone already is fine.
@@ -130,12 +148,14 @@ package enum AtomicFile {
         guard isWhole else { throw failure("write \(path)") }
     }
 
-    /// What the last call answered. A full disk passes; the rest needs a person.
+    /// What the last call answered. A full disk passes, and so may an error of the disk; the rest needs a person.
     package static func failure(_ what: String) -> SystemError {
-        let isFull = errno == ENOSPC || errno == EDQUOT || errno == EIO
+        let isFull = errno == ENOSPC || errno == EDQUOT
+        let isBroken = errno == EIO
         let isRefused = errno == EACCES || errno == EPERM || errno == EROFS
         return SystemError(
             isRefused ? .forbidden : .local, "can't \(what): \(String(cString: strerror(errno)))",
-            advice: isFull ? "free some space" : "check owner and mode", disposition: isFull ? .passing : .permanent)
+            advice: isFull ? "free some space" : isBroken ? "see the health of the disk" : "check owner and mode",
+            disposition: isFull || isBroken ? .passing : .permanent)
     }
 }

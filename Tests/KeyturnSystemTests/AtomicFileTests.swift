@@ -67,6 +67,22 @@ struct AtomicFileTests {
         #expect(folder.names == ["own"])
     }
 
+    @Test func leftoversOfOnePathAreSwept() throws {
+        let others = ["file", ".keyturn-tmp-other-7", ".keyturn-tmp-file-more-7", ".keyturn-tmp-file-x"]
+        for name in others + [".keyturn-tmp-file-7", ".keyturn-tmp-file-18446744073709551615"] {
+            try folder.write("half", to: name)
+        }
+        try AtomicFile.sweep(folder.path("file"))
+        #expect(folder.names == others.sorted())
+        try AtomicFile.sweep(folder.path("missing/file"))
+    }
+
+    @Test func aNameMayBeAsLongAsAnyOther() throws {
+        let name = String(repeating: "n", count: 255)
+        try write("x", to: name)
+        #expect(folder.names == [name])
+    }
+
     @Test(arguments: [0, 1, 1 << 20]) func holdsAllBytes(size: Int) throws {
         let bytes = [UInt8](repeating: 0xA5, count: size)
         try AtomicFile.write(SecretValue(bytes), to: folder.path("file"))

@@ -34,7 +34,11 @@ package struct FileBackend: Backend {
             try AtomicFile.makeFolder(
                 AtomicFile.folder(of: path), mode: Self.folderMode(mode, isGivenAway: owner?.user != nil),
                 group: mode & 0o040 != 0 ? owner?.group : nil)
+            try AtomicFile.sweep(path)
             try AtomicFile.write(write.value, to: path, mode: mode, owner: owner)
+        } else {
+            // A try before this one may have failed to make it durable.
+            try AtomicFile.syncFolder(AtomicFile.folder(of: path))
         }
         // Also when the value was there already: the answer to the last reload may have been lost.
         try await reload(target)

@@ -32,7 +32,7 @@ package struct FileVaultBackend: Backend {
             try AtomicFile.makeFolder(try vault.folder(target.path))
             // A version is never overwritten with another value: it may be one that this state has lost.
             if let stored = try decrypted(target.path, write.version) {
-                if stored.matches(write.value) { return }
+                if stored.matches(write.value) { return try settle(target) }
                 throw SystemError(
                     .conflict,
                     "the file vault at \(target.path) holds another version \(write.version) already",
@@ -44,11 +44,14 @@ package struct FileVaultBackend: Backend {
     }
 
     package func promote(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> Receipt {
-        if case .done = try judge(write, target) { return [:] }
+        if case .done = try judge(write, target) {
+            try settle(target)
+            return [:]
+        }
         _ = try await stage(write, at: target)
         try vault.locked { () throws(SystemError) in
             // Another process may have been here while the lock was free.
-            if case .done = try judge(write, target) { return }
+            if case .done = try judge(write, target) { return try settle(target) }
             // Before the value shows: one without a mark could not be told from another's.
             try vault.mark(
                 target.path,
@@ -57,6 +60,11 @@ package struct FileVaultBackend: Backend {
                 "\(try vault.folder(target.path))/\(FileVault.currentName)", to: "\(write.version).age")
         }
         return [:]
+    }
+
+    /// Makes durable what is there already: a try before this one may have failed at just that.
+    private func settle(_ target: BackendTarget) throws(SystemError) {
+        try AtomicFile.syncFolder(try vault.folder(target.path))
     }
 
     private func judge(_ write: VersionWrite, _ target: BackendTarget) throws(SystemError) -> PromoteGuard.Finding {
