@@ -1,10 +1,12 @@
 """Kills the command at any moment and holds what is left against the promises.
 
 An issuer or a backend joins with one class and one entry in `ISSUERS` or `BACKENDS`: how it is configured, how a
-consumer reads it without Keyturn, and which keys it holds. Secrets are made for every issuer, each in two backends.
+consumer reads it without Keyturn, and which keys it holds. Secrets are made for every issuer, each in two backends,
+unless a test says which it wants.
 """
 import collections
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -18,7 +20,8 @@ import uuid
 
 from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
-from programs import CommandIssuer
+from peers.system_calls import SystemCalls
+from programs import CommandIssuer, Ambush
 from workspace import Workspace
 
 GRACE = 1.0
@@ -30,6 +33,7 @@ class Issuer:
     """One issuer as the harness knows it. `keys` is None where nobody can list them."""
     name = ""
     json = False  # whether its value is a JSON object
+    reports = False  # whether Keyturn can only report what became of a key whose answer was lost
 
     def __init__(self, world):
         self.world = world
@@ -46,6 +50,10 @@ class Issuer:
 
     def keys(self, subject):
         return None
+
+    def secret(self, value):
+        """The part of a value that nobody may see."""
+        return value
 
 
 class Passwords(Issuer):
@@ -75,19 +83,31 @@ class IAM(Issuer):
     def keys(self, subject):
         return set(self.world.aws.keys(subject.user))
 
+    def secret(self, value):
+        return json.loads(value)["secretAccessKey"]
+
 
 class Program(Issuer):
     name = "program"
+    more = "disables: true"
 
     def configuration(self):
-        self.program = CommandIssuer(self.world.folder / "program")
-        return f"program: {{type: command, run: ['{self.program.program}'], disables: true, timeout: 2s}}"
+        self.program = CommandIssuer(self.world.programs / self.name)
+        self.ambush = Ambush(self.program.program)
+        return f"{self.name}: {{type: command, run: ['{self.ambush.program}'], timeout: 2s, {self.more}}}"
 
     def works(self, subject, value):
         return self.program.accepts(value)
 
     def keys(self, subject):
         return {key for key, about in self.program.keys().items() if about["secret"] == subject.name}
+
+
+class Blind(Program):
+    """The same, of which Keyturn does not know that it could list its keys."""
+    name = "blind"
+    more = "kind: unlistable"
+    reports = True
 
 
 class Backend:
@@ -161,16 +181,44 @@ class SecretsManager(Backend):
         assert labels["AWSCURRENT"] == 1 and labels["keyturn-pending"] == 0, (subject.name, stages)
 
 
+class Files(Backend):
+    name = "files"
+
+    def configuration(self):
+        return "files: {type: file, directory: var/files}"
+
+    def path(self, subject):
+        return self.world.space.folder / "var/files" / subject.name
+
+    def read(self, subject):
+        path = self.path(subject)
+        return path.read_text() if path.exists() else None
+
+    def settled(self, subject, versions):
+        assert [path.name for path in self.path(subject).parent.glob(".keyturn-tmp-*")] == []
+
+
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
-ISSUERS = [Passwords, IAM, Program]
-BACKENDS = [Vault, Bao, SecretsManager]
+ISSUERS = [Passwords, IAM, Program, Blind]
+BACKENDS = [Vault, Bao, SecretsManager, Files]
+# How many points of each walk are tried, spread over all; `all` tries each.
+DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "3")
+
+
+# Where a process is killed, besides a moment of its life and a request, `before` or `after` the server carried it out:
+# a program that it runs, before or after that did its work; or a system call that changes its journal or other files.
+POINTS = {
+    "before": None, "after": None, "program before": None, "program after": None,
+    "journal": ("journal", "kill"), "torn write": ("journal", "tear"), "power cut": ("commit", "kill"),
+    "files": ("files", "kill"),
+}
 
 
 class Subject:
     """One secret under test."""
 
     def __init__(self, number, issuer, backends):
-        self.name = f"{issuer.name}/s{number}"
+        self.name = f"{issuer.name}/s{number}-{issuer.world.mark}"
         self.issuer, self.backends = issuer, backends
         self.served = set()  # backends in which a consumer has once found a key
 
@@ -181,13 +229,19 @@ class Subject:
 
 
 class World:
-    def __init__(self, folder, bao, aws, seed):
+    def __init__(self, folder, bao, aws, seed, kinds=None, site=None):
+        """`kinds` are the issuers of the secrets, each of which lies in every backend then. `site` is the user's folder,
+        with state and vault."""
         self.folder = pathlib.Path(folder)
+        self.programs = self.folder / "programs"
+        self.programs.mkdir(parents=True)
+        # The servers may know secrets of other tests.
+        self.mark = uuid.uuid4().hex[:8]
         self.bao, self.aws = bao, aws
         self.bao_proxy, self.aws_proxy = FaultProxy(bao.port), FaultProxy(aws.port)
         self.random = random.Random(seed)
         self.counts = collections.Counter()
-        self.space = Workspace(self.folder / "site")
+        self.space = Workspace(site or self.folder / "site")
         self.issuers = [kind(self) for kind in ISSUERS]
         self.backends = [kind(self) for kind in BACKENDS]
         self.space.configure(
@@ -195,19 +249,22 @@ class World:
             backends="".join(f"{system.configuration()}\n" for system in self.backends))
         self.space.environment = references(aws)
         self.subjects = []
-        self.audit = AuditReader(self.space.folder / "var/keyturn.db")
+        self.database = self.space.folder / "var/keyturn.db"
+        self.audit = AuditReader(self.database)
+        self.calls = SystemCalls(self.folder, self.database, self.space.folder / "var")
         self.duration, self.requests = 1.0, 40
-        for _ in range(SECRETS):
-            for issuer in self.issuers:
-                self.add_subject(issuer)
+        # Three lost answers in a row of an issuer that only reports are for a person, and random kills may come to that.
+        for issuer in [issuer for issuer in self.issuers if not issuer.reports] * SECRETS if kinds is None else []:
+            number = len(self.subjects)
+            self.add_subject(
+                issuer, [self.backends[(number + step) % len(self.backends)] for step in (number // 3, number // 3 + 1)])
+        for kind in kinds or []:
+            self.add_subject(next(issuer for issuer in self.issuers if type(issuer) is kind), self.backends)
 
-    def add_subject(self, issuer):
-        number = len(self.subjects)
-        pair = [self.backends[(number + step) % len(self.backends)] for step in (number // 3, number // 3 + 1)]
-        subject = Subject(number, issuer, pair)
+    def add_subject(self, issuer, backends):
+        subject = Subject(len(self.subjects), issuer, backends)
         self.space.policy(subject.name.replace("/", "-"), subject.policy())
         self.subjects.append(subject)
-        return subject
 
     def stop(self):
         self.bao_proxy.stop()
@@ -232,10 +289,17 @@ class World:
         else:
             # As many requests as are made in a random part of the time.
             moment = self.random.randint(1, max(1, int(self.requests * 0.8)))
-        assassin = Assassin(self, kind, moment)
+        return self.kill_at(kind, moment, *arguments)
+
+    def kill_at(self, kind, moment, *arguments):
+        """Starts the command and kills it at a moment, or at a request, a program's run or a system call by its number:
+        see `POINTS`. False when it ended before."""
         log = self.folder / "killed.log"
+        environment = self.calls.environment(*POINTS[kind], moment) if isinstance(POINTS.get(kind), tuple) else {}
         with open(log, "w") as stderr:
-            assassin.strike(self.space.start(*arguments, stderr=stderr), self.duration * 3)
+            assassin = Assassin(self, kind, moment)
+            assassin.strike(self.space.start(*arguments, stderr=stderr, environment=environment), self.duration * 3)
+        self.seen = self.calls.counted() if environment else assassin.seen
         text = log.read_text()
         self.counts["unknown outcomes resolved"] += text.count("unknown outcome")
         if not assassin.struck:
@@ -244,12 +308,14 @@ class World:
         self.counts["kills"] += 1
         self.counts[f"kills by {kind}"] += 1
         self.settle_outside()
+        if kind == "power cut":
+            self.counts["writes taken away"] += self.calls.cut_power()
         return True
 
     def settle_outside(self):
         """Waits until what the killed process had sent off has come to its end at the servers and in its programs."""
         deadline = time.monotonic() + 30
-        while self.bao_proxy.in_flight or self.aws_proxy.in_flight or children_of(self.folder / "program"):
+        while self.bao_proxy.in_flight or self.aws_proxy.in_flight or children_of(self.programs):
             assert time.monotonic() < deadline, "a request or a program does not end"
             time.sleep(0.01)
 
@@ -274,12 +340,13 @@ class World:
             self.counts["kills mid-rotation"] += bool(interrupted)
             self.counts["rotations interrupted"] += interrupted
         self.audit.verify()
+        stored = b"".join(path.read_bytes() for path in self.database.parent.glob(self.database.name + "*"))
         for subject in self.subjects:
             entry = status.get(subject.name)
             versions = entry["versions"] if entry else []
             assert not (entry and entry["quarantined"]), entry
             self.check_stages(subject, versions)
-            self.check_consumers(subject, versions)
+            self.check_consumers(subject, versions, stored)
             self.check_keys(subject, entry, versions, restarted)
 
     def check_stages(self, subject, versions):
@@ -287,8 +354,9 @@ class World:
         assert stages["current"] <= 1 and stages["pending"] <= 1, (subject.name, versions)
         assert not subject.served or stages["current"] == 1 or stages["pending"] == 1, (subject.name, versions)
 
-    def check_consumers(self, subject, versions):
-        """Every consumer reads a key that its issuer accepts, from the first time on that there was one."""
+    def check_consumers(self, subject, versions, stored):
+        """Every consumer reads a key that its issuer accepts, from the first time on that there was one. The state holds
+        it sealed."""
         values = {backend: backend.read(subject) for backend in subject.backends}
         must = any(version["stage"] == "current" for version in versions)
         for backend, value in values.items():
@@ -299,6 +367,7 @@ class World:
                 subject.served.add(backend.name)
         for value in {canonical(subject, value) for value in values.values() if value is not None}:
             assert subject.issuer.works(subject, value), (subject.name, versions, "a consumer's key is refused")
+            assert subject.issuer.secret(value).encode() not in stored, (subject.name, "a value lies open in the state")
 
     def check_keys(self, subject, entry, versions, restarted):
         """The issuer holds what the state knows, and while a rotation is under way one key more at most."""
@@ -306,6 +375,11 @@ class World:
         if held is None:
             return
         known = {version["keyId"] for version in versions if version["stage"] in LIVE}
+        if subject.issuer.reports:
+            told = sum(orphan["secret"] == subject.name for orphan in self.space.json("orphans", "list")["orphans"])
+            open_question = bool(entry and entry["rotation"])
+            assert len(held - known) <= told + open_question, (subject.name, held, versions, told)
+            held &= known
         if entry and entry["rotation"]:
             assert len(held - known) <= 1, (subject.name, held, versions)
         elif restarted:
@@ -336,10 +410,20 @@ class World:
             assert len(values) == 1, (subject.name, "backends disagree")
             for backend in subject.backends:
                 backend.settled(subject, versions)
-        assert self.space.json("orphans", "list")["orphans"] == []
+        reports = {subject.name for subject in self.subjects if subject.issuer.reports}
+        orphans = self.space.json("orphans", "list")["orphans"]
+        assert {orphan["secret"] for orphan in orphans} <= reports, orphans
         assert self.space.run("audit", "verify").returncode == 0
         leftovers = [path for path in self.space.vault.rglob(".keyturn-tmp-*")]
         assert not leftovers, leftovers
+
+
+def spread(there, choose):
+    """Numbers from 1 to `there`, as many as `DEPTH` says; without an end when that is all."""
+    if DEPTH == "all":
+        return itertools.count(1)
+    step = max(1, there // int(DEPTH))
+    return range(1 + choose.randrange(step), there + 1, step)
 
 
 def canonical(subject, value):
@@ -347,7 +431,7 @@ def canonical(subject, value):
 
 
 class Assassin:
-    """Kills one process, at a moment or when a request passes."""
+    """Kills one process, at a moment or when a request passes, or sees whether it is killed by what it called."""
 
     def __init__(self, world, kind, moment):
         self.world, self.kind, self.moment = world, kind, moment
@@ -359,8 +443,11 @@ class Assassin:
     def strike(self, process, patience):
         self.process = process
         proxies = self.world.bao_proxy, self.world.aws_proxy
-        for proxy in proxies:
-            setattr(proxy, self.kind, self.request_passes) if self.kind != "time" else None
+        if self.kind in ("before", "after"):
+            for proxy in proxies:
+                setattr(proxy, self.kind, self.request_passes)
+        elif self.kind.startswith("program "):
+            self.world.subjects[0].issuer.ambush.lay(self.moment, self.kind.removeprefix("program "))
         try:
             if self.kind == "time":
                 time.sleep(self.moment)
@@ -372,6 +459,8 @@ class Assassin:
         finally:
             for proxy in proxies:
                 proxy.before = proxy.after = None
+            if self.kind.startswith("program "):
+                self.seen = self.world.subjects[0].issuer.ambush.lift()
         process.communicate()
         # By how it ended, and not by whether the thread that killed it has come so far as to say so.
         self.struck = process.returncode == -signal.SIGKILL

@@ -159,15 +159,15 @@ class ScriptedBackend(Scripted):
 class Daemon:
     """`keyturn run`, its log in a file, and a clock that can be set forward while it runs."""
 
-    def __init__(self, space, name="daemon", clock=False):
+    def __init__(self, space, name="daemon", clock=False, environment=None, log_folder=None):
         self.space = space
-        self.log = space.folder / f"{name}.log"
-        environment = {}
+        self.log = (log_folder or space.folder) / f"{name}.log"
+        environment = dict(environment or {})
         self.clock = space.folder / f"{name}.clock"
         if clock:
             self.ahead(0)
             space.travel()
-            environment = {
+            environment |= {
                 "LD_PRELOAD": str(next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))),
                 "FAKETIME_TIMESTAMP_FILE": str(self.clock), "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -41,8 +41,10 @@ def drive(world):
     choose = world.random
     names = [subject.name for subject in world.subjects]
     # The first rotation of everything is killed too.
-    while not world.run_and_kill("run", "--once", "--wait", "0"):
+    arguments = "run", "--once", "--wait", "0"
+    while not world.run_and_kill(*arguments):
         world.check(restarted=True)
+        arguments = "rotate", *names, "--wait", "0"
     world.check(restarted=False)
     world.settle()
     world.measure()

@@ -9,7 +9,7 @@ extension RotationDriver {
         do {
             let issuer = try workplace.issuer(policy.issuer)
             if let intent = session.record.rotation?.issueIntent {
-                try await confirmBackends(policy, session.record, isUnknown: true)
+                try await confirmNotAhead(policy, session.record)
                 return try await resolve(intent, issuer, &session)
             }
             return try await ask(issuer, policy, &session)
@@ -27,7 +27,7 @@ extension RotationDriver {
         _ issuer: any Issuer, _ policy: Policy, _ session: inout SecretSession
     ) async throws -> StepResult {
         try await probeBackends(policy)
-        try await confirmBackends(policy, session.record, isUnknown: false)
+        try await confirmBackends(policy, session.record)
         let request = IssueRequest(
             lineage: Lineage(
                 secret: secret, version: session.record.rotation?.version ?? 0, nonce: core.random.nonce()),
@@ -229,17 +229,16 @@ extension RotationDriver {
     }
 
     /// Whether the required backends show what the journal says.
-    ///
-    /// - Parameter isUnknown: a key may have been made that this journal can't tell of. What it does not know then is
-    ///   not for it to judge, be it replaceable or not.
-    func confirmBackends(
-        _ policy: Policy, _ record: SecretRecord, isUnknown: Bool
-    ) async throws(SystemError) {
+    private func confirmBackends(_ policy: Policy, _ record: SecretRecord) async throws(SystemError) {
         let overwrites = Set(policy.backends.filter(\.overwrite).map(\.name))
-        let isFirst = record.current == nil
         try await restore.confirm(
             policy.backends.filter(\.required).map(\.target), of: record,
-            replaceable: { overwrites.contains($0.backend) && (isFirst || !isUnknown) })
+            replaceable: { overwrites.contains($0.backend) })
+    }
+
+    /// Makes sure that no mark in a backend shows the journal to be an old copy, before it judges what it can't know.
+    func confirmNotAhead(_ policy: Policy, _ record: SecretRecord) async throws(SystemError) {
+        try await restore.confirm(policy.backends.filter(\.required).map(\.target), of: record, replaceable: { _ in true })
     }
 
     private func call<Result: Sendable>(

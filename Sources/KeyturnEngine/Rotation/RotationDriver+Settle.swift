@@ -85,12 +85,12 @@ extension RotationDriver {
             if let version = session.record.version(rotation.version) {
                 // A journal that was put back may take a key for pending that consumers have by now.
                 try await restore.confirm(
-                    version.backends.map(\.target), of: session.record, replaceable: { _ in true },
+                    version.backends.filter(\.required).map(\.target), of: session.record, replaceable: { _ in true },
                     unpublished: version)
                 let handle = writing.handle(of: version)
                 try await revoke(handle, issuedBy: version.issuer, &session)
             } else if let intent = rotation.issueIntent {
-                if let policy { try await confirmBackends(policy, session.record, isUnknown: true) }
+                if let policy { try await confirmNotAhead(policy, session.record) }
                 try await revokeUnknown(intent, rotation, &session)
             }
         } catch let error as SystemError {

@@ -36,6 +36,8 @@ class FaultProxy:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Otherwise the body of each answer waits 40 ms for the client to acknowledge its head.
+            disable_nagle_algorithm = True
 
             def log_message(self, *_):
                 pass
