@@ -8,7 +8,7 @@ package actor Engine {
     private(set) var workplace: Workplace
     /// Grows with each reload.
     private(set) var edition = 0
-    private let doorbell = Doorbell()
+    let doorbell = Doorbell()
 
     /// - Parameter owner: names this process in leases, such as host and process id.
     package init(

@@ -34,6 +34,8 @@ package struct EngineSettings: Sendable {
     package var longestSleep = 2.0
     /// How far clocks may differ before nothing is retired any more, in seconds.
     package var clockTolerance = 300.0
+    /// How often the daemon looks whether backends have drifted, in seconds; `nil`: never.
+    package var driftInterval: Double?
     /// The pause between two looks at the queue of alerts, in seconds.
     package var alertInterval = 2.0
 

@@ -32,10 +32,11 @@ struct SecretSession {
         try await renewWhenOld()
         let written = JournalChange(
             record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans,
-            fulfilled: outbox.fulfilled)
+            fulfilled: outbox.fulfilled, repaired: outbox.repaired)
         try await core.journal.commit(written, under: lease)
         record = next
         if outbox.fulfilled != nil { record.request = nil }
+        if outbox.repaired != nil { record.repairSince = nil }
         for line in outbox.log { core.logger.log(level: line.level, line.message, metadata: line.metadata) }
     }
 
@@ -73,6 +74,7 @@ struct Outbox {
     var alerts: [QueuedAlert] = []
     var orphans: [OrphanRecord] = []
     var fulfilled: SecretRecord.RotationRequest?
+    var repaired: Date?
     /// What is said once all that is durable, and not before.
     var log: [LogLine] = []
 

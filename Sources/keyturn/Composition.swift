@@ -79,14 +79,18 @@ struct Composition {
     /// - Parameters:
     ///   - journal: where `{vault: SECRET}` references are looked up.
     ///   - witnesses: are told what HTTP systems say of the time.
+    ///   - observe: is told of every answer of an HTTP system.
     func services(
-        _ journal: (any Journal)?, _ sealer: AgeSealer, _ witnesses: ClockWitnesses = ClockWitnesses()
+        _ journal: (any Journal)?, _ sealer: AgeSealer, witnesses: ClockWitnesses = ClockWitnesses(),
+        observe: @escaping @Sendable (HTTPRequest, HTTPResponse) -> Void = { _, _ in }
     ) throws(CommandFailure) -> SystemServices {
         let http: HTTPClient
         let time = SystemTimekeeper()
         do throws(HTTPError) {
-            http = try HTTPClient(userAgent: "keyturn/\(Self.version)") { host, date in
-                witnesses.hear(host, say: date, at: time.reading().uptime)
+            http = try HTTPClient(userAgent: "keyturn/\(Self.version)") { request, response in
+                observe(request, response)
+                guard let date = response.date, let address = try? RequestAddress(request.url) else { return }
+                witnesses.hear(address.authority, say: date, at: time.reading().uptime)
             }
         } catch { throw CommandFailure(.failed, "\(error)") }
         let environment = ProcessInfo.processInfo.environment
@@ -200,6 +204,34 @@ struct Composition {
         case shared
     }
 
+    /// An engine that only looks: at the state as it is, and at all systems that can be made.
+    ///
+    /// - Returns: `nil` when there is no state yet.
+    func observer() async throws -> Running? {
+        guard let journal = try readJournal() else { return nil }
+        let sealer = AgeSealer(identities: try identities())
+        let services = try services(journal, sealer)
+        let engine = try await Engine(
+            journal: journal, sealer: sealer, workplace: systems(services).0, settings: settings(inlineWait: 0),
+            owner: Self.owner, logger: logger)
+        return Running(engine: engine, services: services, checkpoints: nil, lock: nil)
+    }
+
+    private func settings(inlineWait: Double) -> EngineSettings {
+        var settings = EngineSettings()
+        settings.concurrency = configuration.limits.concurrency
+        settings.perIssuer = configuration.limits.perIssuer
+        settings.perBackend = configuration.limits.perBackend
+        settings.inlineWait = inlineWait
+        settings.driftInterval = configuration.driftInterval
+        settings.clockTolerance = configuration.clockTolerance
+        return settings
+    }
+
+    private static var owner: String {
+        "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
+    }
+
     func engine(_ use: StateUse, inlineWait: Double = 0) async throws -> Running {
         let sealer = AgeSealer(identities: try identities())
         if LockedMemory.isRefused {
@@ -209,17 +241,10 @@ struct Composition {
         let journal = try writeJournal()
         if lock != nil { try await journal.releaseAll() }
         let witnesses = ClockWitnesses()
-        let services = try services(journal, sealer, witnesses)
-        var settings = EngineSettings()
-        settings.concurrency = configuration.limits.concurrency
-        settings.perIssuer = configuration.limits.perIssuer
-        settings.perBackend = configuration.limits.perBackend
-        settings.inlineWait = inlineWait
-        settings.clockTolerance = configuration.clockTolerance
-        let owner = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
+        let services = try services(journal, sealer, witnesses: witnesses)
         let engine = try await Engine(
-            journal: journal, sealer: sealer, workplace: try workplace(services), settings: settings,
-            witnesses: witnesses, owner: owner, logger: logger)
+            journal: journal, sealer: sealer, workplace: try workplace(services),
+            settings: settings(inlineWait: inlineWait), witnesses: witnesses, owner: Self.owner, logger: logger)
         return Running(
             engine: engine, services: services, checkpoints: try await checkpoints(journal), lock: lock)
     }

@@ -82,6 +82,7 @@ import Testing
         #expect(record.quarantine == nil, "\(context)")
         #expect(record.versions.count { $0.stage == .current } == 1, "\(context)")
         #expect(record.pending == nil, "\(context)")
+        #expect(record.unanswered.isEmpty, "\(context): \(record.unanswered.map(\.step)) is never answered")
         let known = Set(record.versions.filter { $0.stage.mayExistAtIssuer }.compactMap(\.keyID))
         #expect(Set(harness.issuer.keys.map(\.id)) == known, "\(context): the issuer holds other keys than the journal")
         let current = try #require(record.current)

@@ -19,6 +19,7 @@ struct EngineHarness {
     let sink = CollectingSink()
     let witnesses = ClockWitnesses()
     let random = SharedRandomness(SeededGenerator(seed: 7))
+    let log = CollectingLog()
     var settings = EngineSettings()
     var policies: [Policy]
     var verifier: @Sendable (PolicyCheck) throws(SystemError) -> any KeyVerifier = { (check) throws(SystemError) in
@@ -40,7 +41,7 @@ struct EngineHarness {
         try await Engine(
             journal: CrashingJournal(journal, plan: plan), sealer: OpenSealer(), workplace: workplace,
             settings: settings, time: time, random: random, witnesses: witnesses, owner: owner,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            logger: Logger(label: "test") { [log] _ in CollectingLogHandler(log: log) })
     }
 
     var workplace: Workplace {
@@ -82,6 +83,35 @@ struct EngineHarness {
             origin: PolicyOrigin(
                 file: "test.yaml", line: 1, writtenAt: [:], digest: digest, issueDigest: issueDigest,
                 scheduleDigest: "\(every) \(lifetime ?? "never") \(renewBefore ?? "")"))
+    }
+}
+
+/// Collects lines of the log.
+final class CollectingLog: Sendable {
+    struct Line: Sendable {
+        let message: String
+        let facts: [String: String]
+    }
+
+    private let state = Mutex<[Line]>([])
+
+    var lines: [Line] { state.withLock { $0 } }
+    func add(_ line: Line) { state.withLock { $0.append(line) } }
+}
+
+struct CollectingLogHandler: LogHandler {
+    let log: CollectingLog
+    var logLevel = Logger.Level.notice
+    var metadata: Logger.Metadata = [:]
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        log.add(
+            CollectingLog.Line(message: "\(event.message)", facts: (event.metadata ?? [:]).mapValues { "\($0)" }))
     }
 }
 

@@ -98,6 +98,11 @@ struct ProcessJournal: Journal {
         try await base.request(request, of: secret, actor: actor)
     }
 
+    func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {
+        try await enter()
+        try await base.requestRepair(of: secret, at: date, actor: actor)
+    }
+
     func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
         try await enter()
         return try await base.wishes(of: secret)

@@ -153,6 +153,9 @@ package final class MemoryJournal: Journal {
             if let fulfilled = change.fulfilled, wishes.request == fulfilled {
                 state.rows[lease.secret]?.record.request = nil
             }
+            if let repaired = change.repaired, wishes.repairSince == repaired {
+                state.rows[lease.secret]?.record.repairSince = nil
+            }
             state.rows[lease.secret]?.nextDue = change.nextDue
             for event in change.audit { Self.append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
@@ -178,6 +181,16 @@ package final class MemoryJournal: Journal {
             row.nextDue = request.at
             state.rows[secret] = row
             Self.append(request.auditEvent(of: secret, actor: actor), &state)
+        }
+    }
+
+    package func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {
+        state.withLock { state in
+            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            row.record.repairSince = date
+            row.nextDue = date
+            state.rows[secret] = row
+            Self.append(AuditEvent(at: date, kind: "distribution.requested", secret: secret, actor: actor), &state)
         }
     }
 

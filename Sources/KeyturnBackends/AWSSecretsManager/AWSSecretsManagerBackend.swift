@@ -106,7 +106,9 @@ package struct AWSSecretsManagerBackend: Backend {
     package func list(at target: BackendTarget) async throws(SystemError) -> [ListedVersion] {
         guard let secret = try await describe(target) else { return [] }
         return (secret.VersionIdsToStages ?? [:]).sorted { $0.key < $1.key }.map { id, labels in
-            ListedVersion(identifier: id, version: nil, isCurrent: labels.contains(Self.currentLabel))
+            ListedVersion(
+                identifier: id, version: nil, isCurrent: labels.contains(Self.currentLabel),
+                isPending: labels.contains(Self.pendingLabel), receipt: ["versionId": id])
         }
     }
 

@@ -31,12 +31,13 @@ package struct FileVaultBackend: Backend {
             try vault.sweep(target.path)
             try AtomicFile.makeFolder(try vault.folder(target.path))
             // A version is never overwritten with another value: it may be one that this state has lost.
-            if let stored = try decrypted(target.path, write.version) {
+            if let stored = try content(target.path, write.version, write) {
                 if stored.matches(write.value) { return try settle(target) }
-                throw SystemError(
-                    .conflict,
-                    "the file vault at \(target.path) holds another version \(write.version) already",
-                    advice: "see who wrote it; where the state was restored, `keyturn adopt --restored` accepts it")
+                guard write.mayOverwrite else {
+                    throw SystemError(
+                        .conflict, "the file vault at \(target.path) holds another version \(write.version) already",
+                        advice: "see who wrote it; where the state was restored, `keyturn adopt --restored` accepts it")
+                }
             }
             try AtomicFile.write(encrypted, to: try vault.file(target.path, write.version))
         }
@@ -69,7 +70,7 @@ package struct FileVaultBackend: Backend {
 
     private func judge(_ write: VersionWrite, _ target: BackendTarget) throws(SystemError) -> PromoteGuard.Finding {
         let current = try vault.currentVersion(target.path)
-        let present = try current.map { (number) throws(SystemError) in try decrypted(target.path, number) } ?? nil
+        let present = try current.map { (number) throws(SystemError) in try content(target.path, number, write) } ?? nil
         let finding = try PromoteGuard.judge(present, for: write, at: "the file vault at \(target.path)")
         if case .done = finding, current != write.version { return .goOn }
         return finding
@@ -130,6 +131,16 @@ package struct FileVaultBackend: Backend {
     private func decrypted(_ path: String, _ version: Int) throws(SystemError) -> SecretValue? {
         guard let file = try vault.encrypted(path, version: version) else { return nil }
         return try Self.decrypt(file, with: try identities(), path)
+    }
+
+    /// What lies there under a number. Where it may be replaced, a file that nobody can open is as good as a foreign value.
+    private func content(
+        _ path: String, _ number: Int, _ write: VersionWrite
+    ) throws(SystemError) -> SecretValue? {
+        do throws(SystemError) { return try decrypted(path, number) } catch {
+            guard write.mayOverwrite, error.code == .badAnswer else { throw error }
+            return SecretValue([])
+        }
     }
 
     private func identities() throws(SystemError) -> [X25519Identity] {

@@ -114,7 +114,8 @@ package struct VaultKV2Backend: Backend {
         return (metadata.versions ?? [:]).filter { $0.value.destroyed != true }.compactMap { Int($0.key) }.sorted().map
         {
             ListedVersion(
-                identifier: String($0), version: $0 == marked ? ours : nil, isCurrent: $0 == metadata.current_version)
+                identifier: String($0), version: $0 == marked ? ours : nil, isCurrent: $0 == metadata.current_version,
+                receipt: ["kvVersion": String($0)])
         }
     }
 

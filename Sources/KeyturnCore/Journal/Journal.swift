@@ -52,6 +52,8 @@ package protocol Journal: Sendable {
     func request(
         _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
     ) async throws(JournalError)
+    /// Asks that the promoted value be put back where a backend holds another; needs no lease. Audited.
+    func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError)
     /// What people ask of a secret at this moment.
     func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes
 
@@ -114,11 +116,14 @@ package struct JournalChange: Sendable {
     package var orphans: [OrphanRecord]
     /// A request that is fulfilled by this change. One that came in its place since then stays.
     package var fulfilled: SecretRecord.RotationRequest?
+    /// The wish for a repair that is fulfilled by this change, by its time. A later one stays.
+    package var repaired: Date?
 
     package init(
         record: SecretRecord, nextDue: Date?, audit: [AuditEvent] = [], alerts: [QueuedAlert] = [],
-        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil
+        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil, repaired: Date? = nil
     ) {
+        self.repaired = repaired
         self.fulfilled = fulfilled
         self.record = record
         self.nextDue = nextDue
@@ -132,10 +137,14 @@ package struct JournalChange: Sendable {
 package struct SecretWishes: Sendable, Equatable {
     package let pausedSince: Date?
     package let request: SecretRecord.RotationRequest?
+    package let repairSince: Date?
 
-    package init(pausedSince: Date? = nil, request: SecretRecord.RotationRequest? = nil) {
+    package init(
+        pausedSince: Date? = nil, request: SecretRecord.RotationRequest? = nil, repairSince: Date? = nil
+    ) {
         self.pausedSince = pausedSince
         self.request = request
+        self.repairSince = repairSince
     }
 }
 

@@ -23,6 +23,8 @@ package struct RotationRecord: Sendable, Codable, Equatable {
     package var lostKeys: Int
     /// Failed tries of each best-effort backend.
     package var bestEffortFailures: [String: Int]
+    /// Backends at which a value that Keyturn did not write is replaced, because somebody asked for a repair.
+    package var repairs: [String]?
 
     package init(
         version: Int, machine: RotationMachine, startedAt: Date, reason: String, compromised: Bool, issueDigest: String,

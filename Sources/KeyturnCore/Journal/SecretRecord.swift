@@ -18,12 +18,25 @@ package struct SecretRecord: Sendable, Codable, Equatable {
     package var request: RotationRequest?
     /// Set by ``Journal/setPaused(_:of:at:actor:)`` alone; a commit leaves it as it is.
     package var pausedSince: Date?
+    /// When somebody asked that the promoted value be put back where it drifted. Set by
+    /// ``Journal/requestRepair(of:at:actor:)`` alone; a commit leaves it as it is, unless it says that it is fulfilled.
+    package var repairSince: Date?
+    /// The newest unknown outcome that was resolved.
+    package var resolved: ResolvedStep?
+    private var openSteps: [UnansweredStep]?
+
+    /// Steps that were intended and whose answers are not recorded.
+    package var unanswered: [UnansweredStep] {
+        get { openSteps ?? [] }
+        set { openSteps = newValue.isEmpty ? nil : newValue }
+    }
 
     /// What people ask of it.
     package var wishes: SecretWishes {
-        get { SecretWishes(pausedSince: pausedSince, request: request) }
+        get { SecretWishes(pausedSince: pausedSince, request: request, repairSince: repairSince) }
         set {
             pausedSince = newValue.pausedSince
+            repairSince = newValue.repairSince
             request = newValue.request
         }
     }

@@ -9,6 +9,8 @@ package enum PlanReason: String, Sendable, Codable, CaseIterable {
     case compromised
     /// The policy names a place that does not have the current version yet.
     case newBackend = "new-backend"
+    /// Somebody asked that the promoted value be put back where a backend holds another.
+    case repair
     /// A rotation is under way.
     case inFlight = "in-flight"
     /// A step failed and is tried again.

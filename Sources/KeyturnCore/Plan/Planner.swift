@@ -62,6 +62,12 @@ package enum Planner {
                 action: .none, at: nil, reason: .noPolicy,
                 sentence: "no policy names it any more; its key stays as it is")
         }
+        // First: a rotation would stop at a value that it does not know.
+        if record.repairSince != nil, let current = record.current {
+            return Judgement(
+                action: .retry, at: now, reason: .repair,
+                sentence: "version \(current.number) is put back where a backend holds another value")
+        }
         let wanted = wantedRotation(facts, record, timing, now)
         if wanted.action != .none, !wanted.isBlocked, let at = wanted.at, at <= now { return wanted }
         return distribution(facts, record, now) ?? wanted

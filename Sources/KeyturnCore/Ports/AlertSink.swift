@@ -12,6 +12,7 @@ package struct AlertEvent: Sendable, Codable, Equatable {
         case reloadFailed = "reload.failed"
         case clockDisagrees = "clock.disagrees"
         case stateRestored = "state.restored"
+        case driftFound = "drift.found"
         case recovered = "recovered"
     }
 

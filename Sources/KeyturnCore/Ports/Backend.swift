@@ -141,11 +141,19 @@ package struct ListedVersion: Sendable {
     /// Our version number, when the marks beside it tell.
     package let version: Int?
     package let isCurrent: Bool
+    /// Whether it carries a mark of ours that says that it is still to become current.
+    package let isPending: Bool
+    /// What a step for it would have answered, by which it can be named in later ones.
+    package let receipt: Receipt
 
-    package init(identifier: String, version: Int?, isCurrent: Bool) {
+    package init(
+        identifier: String, version: Int?, isCurrent: Bool, isPending: Bool = false, receipt: Receipt = [:]
+    ) {
         self.identifier = identifier
         self.version = version
         self.isCurrent = isCurrent
+        self.isPending = isPending
+        self.receipt = receipt
     }
 }
 

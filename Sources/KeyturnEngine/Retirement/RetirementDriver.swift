@@ -309,6 +309,7 @@ struct RetirementDriver {
             version.sealed = nil
             version.retirement = nil
             record.put(version)
+            core.dropUnanswered(version.number, in: &record, &outbox)
             outbox.audit.append(
                 AuditEvent(at: desk.now, kind: "version.retired", secret: record.name, version: version.number))
             desk.clear([.retireBlocked], in: &record, &outbox)
@@ -328,6 +329,7 @@ struct RetirementDriver {
             version.retirement = version.retirement ?? VersionRecord.RetirementProgress()
             if let reason { version.retirement?.undoing = reason }
             record.put(version)
+            record.intend([step], version: version.number, at: core.time.now())
             outbox.audit.append(audit("step.intended", step, version))
         }
         do throws(SystemError) { try await effect() } catch { throw StepError(step: step, error: error) }
@@ -340,6 +342,7 @@ struct RetirementDriver {
             version.retirement?.nextAttempt = nil
             record.put(version)
             outbox.audit.append(audit("step.succeeded", step, version))
+            core.answered(step.text, version: version.number, in: &record, &outbox)
         }
         core.logger.info(
             "step done", metadata: ["secret": "\(secret)", "step": "\(step.text)", "version": "\(version.number)"])
@@ -402,6 +405,7 @@ extension RetirementDriver {
             progress.nextAttempt = desk.now.addingTimeInterval(delay)
             version.retirement = progress
             record.put(version)
+            core.failed(version.number, in: &record)
             let word = gate?.gate.rawValue ?? failed.error.code.rawValue
             outbox.audit.append(
                 audit(

@@ -96,7 +96,9 @@ extension RotationDriver {
         var jobs: [(String, @Sendable () async throws(SystemError) -> Outcome)] = []
         for name in names {
             guard let backend = version.backends.first(where: { $0.target.backend == name }) else { continue }
-            let overwrite = policy?.backends.first { $0.name == name }?.overwrite ?? false
+            let overwrite =
+                policy?.backends.first { $0.name == name }?.overwrite == true
+                || rotation.repairs?.contains(name) == true
             let write: @Sendable () throws(SystemError) -> VersionWrite = { () throws(SystemError) in
                 try writing.write(version, to: backend, replacing: replaced, overwrite: overwrite)
             }
@@ -179,6 +181,9 @@ extension RotationDriver {
         try await session.commit { record, outbox in
             record.rotation?.bestEffortFailures[backend] = failures
             guard isOver else { return }
+            core.answered(
+                step.text, version: record.rotation?.version ?? 0, as: .givenUp,
+                action: "the best-effort backend was left behind", in: &record, &outbox)
             apply(.gaveUp(backend: backend), to: &record, &outbox)
             outbox.audit.append(
                 AuditEvent(

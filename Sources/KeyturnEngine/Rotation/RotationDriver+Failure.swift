@@ -24,6 +24,7 @@ extension RotationDriver {
             rotation.lastError = failure
             rotation.nextAttempt = desk.now.addingTimeInterval(delay)
             record.rotation = rotation
+            core.failed(rotation.version, in: &record)
             outbox.audit.append(
                 AuditEvent(
                     at: desk.now, kind: "step.failed", secret: record.name, version: rotation.version, step: step.text,

@@ -121,8 +121,6 @@ extension RotationDriver {
         switch issuer.traits.kind {
         case .chosen, .slots:
             // Setting the same value again is harmless.
-            core.logger.notice(
-                "unknown outcome: the same key is set again", metadata: ["secret": "\(secret)", "step": "issue"])
             return try await make(issuer, policy.issuer, request, prepared, isRepeated: true, &session)
         case .listable, .unlistable:
             var resolution = try await call(policy.issuer) { () throws(SystemError) in
@@ -142,7 +140,7 @@ extension RotationDriver {
     ) async throws -> StepResult {
         switch resolution {
         case .neverMade:
-            try await close("never-made", "the key was never made", &session)
+            try await close(.neverMade, "the key was never made", "a new one is asked for", &session)
         case .made(let key):
             try await keep(key, issuer, request, &session)
         case .orphaned(let keyIDs):
@@ -154,13 +152,15 @@ extension RotationDriver {
                 try await call(policy?.issuer ?? "") { () throws(SystemError) in try await issuer.revoke(orphan) }
             }
             try await close(
-                "orphan-revoked", "the key was made and its text lost; it was revoked", &session,
-                detail: ["keyIds": keyIDs.joined(separator: " ")])
+                .orphanRevoked, "the key was made and its text lost", "it was revoked, and a new one is asked for",
+                &session, detail: ["keyIds": keyIDs.joined(separator: " ")])
         case .unknowable(let diesAt):
             let orphan = OrphanRecord(
                 of: request, issuer: policy?.issuer ?? "", .possible, since: now, until: diesAt,
                 detail: "the answer to its creation was lost")
-            try await close("possibly-orphaned", orphan.sentence, &session, orphan: orphan)
+            try await close(
+                .possiblyOrphaned, orphan.sentence, "it is reported, and a new one is asked for", &session,
+                orphan: orphan)
         case .undecided(let seconds):
             return .failed(
                 .issue,
@@ -172,7 +172,8 @@ extension RotationDriver {
             // A person has looked since, and settled it as another's.
             guard try await !core.journal.orphans().contains(where: { $0.id == orphan.id && $0.state == .closed })
             else {
-                try await close("settled", "a person settled that it is another's key", &session)
+                try await close(
+                    .settled, "a person settled that it is another's key", "a new one is asked for", &session)
                 return .moved
             }
             let now = now
@@ -191,19 +192,17 @@ extension RotationDriver {
 
     /// Forgets an intent whose outcome is known now.
     private func close(
-        _ outcome: String, _ sentence: String, _ session: inout SecretSession, detail: [String: String] = [:],
-        orphan: OrphanRecord? = nil
+        _ outcome: ResolvedStep.Outcome, _ found: String, _ action: String, _ session: inout SecretSession,
+        detail: [String: String] = [:], orphan: OrphanRecord? = nil
     ) async throws(JournalError) {
-        core.logger.notice(
-            "unknown outcome resolved",
-            metadata: ["secret": "\(secret)", "step": "issue", "outcome": "\(outcome)", "detail": "\(sentence)"])
         let desk = desk()
         try await session.commit { record, outbox in
             record.rotation?.issueIntent = nil
-            outbox.audit.append(
-                AuditEvent(
-                    at: desk.now, kind: "step.resolved", secret: record.name, version: record.rotation?.version,
-                    step: RotationStep.issue.text, detail: detail.merging(["outcome": outcome]) { first, _ in first }))
+            let version = record.rotation?.version ?? 0
+            core.answered(RotationStep.revoke.text, version: version, in: &record, &outbox)
+            core.resolve(
+                RotationStep.issue.text, version: version, as: outcome, found: found, action: action, detail: detail,
+                in: &record, &outbox)
             guard let orphan else { return }
             outbox.orphans.append(orphan)
             record.rotation?.lostKeys += 1
@@ -213,7 +212,7 @@ extension RotationDriver {
                     advice: "each may have left a key behind; see why the issuer does not answer")
             }
             desk.tell(
-                .possibleOrphan, severity: .warning, version: record.rotation?.version, reason: outcome,
+                .possibleOrphan, severity: .warning, version: version, reason: outcome.rawValue,
                 summary: orphan.sentence, advice: "see `keyturn orphans list`", about: record.name, &outbox)
         }
     }

@@ -49,9 +49,14 @@ extension RotationDriver {
         version.stage = .current
         version.promotedAt = version.promotedAt ?? now
         record.put(version)
+        core.dropUnanswered(version.number, in: &record, &outbox)
         record.rotation = nil
         record.abandonedInARow = 0
         if !wasCurrent { outbox.fulfilled = record.request }
+        if rotation.reason == PlanReason.repair.rawValue {
+            outbox.repaired = record.repairSince
+            desk().clear([.driftFound], in: &record, &outbox)
+        }
         outbox.audit.append(
             AuditEvent(
                 at: now, kind: wasCurrent ? "version.distributed" : "version.promoted", secret: record.name,
@@ -81,6 +86,7 @@ extension RotationDriver {
     func undo(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
         guard let rotation = session.record.rotation else { return .moved }
         if rotation.machine.backends.contains(where: { $0.progress == .staged }) { return try await unstage(&session) }
+        var resolution: ResolvedStep.Outcome?
         do {
             if let version = session.record.version(rotation.version) {
                 // A journal that was put back may take a key for pending that consumers have by now.
@@ -91,7 +97,7 @@ extension RotationDriver {
                 try await revoke(handle, issuedBy: version.issuer, &session)
             } else if let intent = rotation.issueIntent {
                 if let policy { try await confirmNotAhead(policy, session.record) }
-                try await revokeUnknown(intent, rotation, &session)
+                resolution = try await revokeUnknown(intent, rotation, &session)
             }
         } catch let error as SystemError {
             return .failed(.revoke, error)
@@ -100,7 +106,7 @@ extension RotationDriver {
         } catch {
             return .failed(.revoke, SystemError(.local, "undoing failed"))
         }
-        try await bury(&session)
+        try await bury(&session, resolution)
         return .moved
     }
 
@@ -112,10 +118,10 @@ extension RotationDriver {
         try await core.gates.call(.issuer(name)) { () throws(SystemError) in try await issuer.revoke(handle) }
     }
 
-    /// Undoes a key that may or may not have been made.
+    /// Undoes a key that may or may not have been made, and tells which it was.
     private func revokeUnknown(
         _ intent: RotationRecord.IssueIntent, _ rotation: RotationRecord, _ session: inout SecretSession
-    ) async throws {
+    ) async throws -> ResolvedStep.Outcome {
         let issuer = try workplace.issuer(intent.issuer)
         let request = intent.request(for: secret, version: rotation.version)
         let prepared = try writing.preparation(of: intent, for: rotation.version)
@@ -128,8 +134,11 @@ extension RotationDriver {
             resolution = .ambiguous("\(reason) (\(found.joined(separator: ", ")))")
         }
         let keyIDs: [String?]
+        var outcome = ResolvedStep.Outcome.orphanRevoked
         switch resolution {
-        case .neverMade: keyIDs = []
+        case .neverMade:
+            keyIDs = []
+            outcome = .neverMade
         case .made(let key): keyIDs = [key.keyID]
         case .orphaned(let found): keyIDs = found
         case .undecided(let seconds):
@@ -140,11 +149,13 @@ extension RotationDriver {
                     of: request, issuer: intent.issuer, .possible, since: now, until: diesAt,
                     detail: "its creation was given up unanswered"), &session)
             keyIDs = []
+            outcome = .possiblyOrphaned
         case .ambiguous(let reason):
             try await report(
                 OrphanRecord(
                     of: request, issuer: intent.issuer, .undecided, since: now, until: nil, detail: reason), &session)
             keyIDs = []
+            outcome = .possiblyOrphaned
         }
         for keyID in keyIDs {
             try await revoke(
@@ -152,6 +163,7 @@ extension RotationDriver {
                     secret: secret, version: rotation.version, keyID: keyID, material: prepared.chosen,
                     parameters: intent.parameters), issuedBy: intent.issuer, &session)
         }
+        return outcome
     }
 
     private func report(
@@ -167,11 +179,19 @@ extension RotationDriver {
     }
 
     /// Closes an abandoned rotation. Too many in a row need a person.
-    private func bury(_ session: inout SecretSession) async throws(JournalError) {
+    private func bury(
+        _ session: inout SecretSession, _ resolution: ResolvedStep.Outcome?
+    ) async throws(JournalError) {
         let desk = desk()
         try await session.commit { record, outbox in
             guard let rotation = record.rotation else { return }
             succeed(.revoke, in: &record, &outbox)
+            if let resolution {
+                core.resolve(
+                    RotationStep.issue.text, version: rotation.version, as: resolution,
+                    found: UnknownOutcomes.lostAnswer, action: "the rotation was undone", in: &record, &outbox)
+            }
+            core.dropUnanswered(rotation.version, in: &record, &outbox)
             apply(.revoked, to: &record, &outbox)
             if var version = record.version(rotation.version) {
                 version.stage = .abandoned

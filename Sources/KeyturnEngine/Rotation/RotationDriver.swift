@@ -45,6 +45,7 @@ struct RotationDriver {
     func begin(_ session: inout SecretSession, because reason: PlanReason) async throws(JournalError) {
         guard let policy else { return }
         guard reason != .newBackend else { return try await beginDistribution(policy, &session) }
+        guard reason != .repair else { return try await beginRepair(policy, &session) }
         let now = now
         try await session.commit { record, outbox in
             let compromised = record.request?.compromised ?? false
@@ -142,6 +143,7 @@ struct RotationDriver {
             AuditEvent(
                 at: now, kind: "step.succeeded", secret: record.name, version: record.rotation?.version,
                 step: step.text, detail: detail))
+        core.answered(step.text, version: record.rotation?.version ?? 0, in: &record, &outbox)
         outbox.log.append(
             Outbox.LogLine(
                 level: .info, message: "step done",
@@ -157,6 +159,7 @@ struct RotationDriver {
     ) async throws(JournalError) {
         let now = now
         try await session.commit { record, outbox in
+            record.intend(steps, version: record.rotation?.version ?? 0, at: now)
             outbox.audit += steps.map { step in
                 AuditEvent(
                     at: now, kind: "step.intended", secret: record.name, version: record.rotation?.version,

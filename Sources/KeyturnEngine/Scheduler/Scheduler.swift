@@ -52,6 +52,10 @@ struct Scheduler {
         var failure: JournalError?
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await deliverAlerts() }
+            if let interval = core.settings.driftInterval {
+                let watch = DriftWatch(engine: engine, core: core, interval: interval)
+                group.addTask { await watch.run() }
+            }
             do throws(JournalError) {
                 while !core.stop.isAsked, !Task.isCancelled {
                     try await core.clock.look(telling: await engine.workplace.sinks.keys.sorted())

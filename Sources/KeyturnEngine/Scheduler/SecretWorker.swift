@@ -34,6 +34,7 @@ struct SecretWorker {
         let secret = session.record.name
         let policy = workplace.policies[secret]
         try await markSchedule(policy, &session)
+        try await UnknownOutcomes(core: core, workplace: workplace, secret: secret).examine(&session)
         var outcome = WorkOutcome(secret: secret, result: .nothingDue)
         var waited = 0.0
         while true {
@@ -59,6 +60,9 @@ struct SecretWorker {
     private func rotate(
         _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
     ) async throws(JournalError) {
+        try await RotationDriver(
+            core: core, workplace: workplace, policy: policy, secret: session.record.name
+        ).letRotationRepair(&session)
         let plan = try await plan(session.record, policy)
         guard plan.isDue(at: core.time.now()), !core.stop.isAsked else { return }
         let driver = RotationDriver(core: core, workplace: workplace, policy: policy, secret: session.record.name)

@@ -1,5 +1,5 @@
 import CCurl
-package import Foundation
+import Foundation
 import Synchronization
 
 /// One asynchronous HTTP client over libcurl's multi interface: connections are kept and shared, HTTP/2 where the server
@@ -28,12 +28,12 @@ package final class HTTPClient: Sendable {
     private let inbox = Mutex(Inbox())
     private let multi: Multi
     private let userAgent: String
-    private let onDate: (@Sendable (_ host: String, _ date: Date) -> Void)?
+    private let observe: @Sendable (HTTPRequest, HTTPResponse) -> Void
 
-    /// - Parameter onDate: is told what each answer says of the time (RFC 9110, section 6.6.1).
+    /// - Parameter observe: is told of every answer as soon as it is whole.
     /// - Throws: `invalidRequest` when libcurl can't be set up.
     package init(
-        userAgent: String, onDate: (@Sendable (_ host: String, _ date: Date) -> Void)? = nil
+        userAgent: String, observe: @escaping @Sendable (HTTPRequest, HTTPResponse) -> Void = { _, _ in }
     ) throws(HTTPError) {
         _ = Self.globalInit
         guard let handle = curl_multi_init() else { throw .invalidRequest("libcurl can't be set up") }
@@ -42,7 +42,7 @@ package final class HTTPClient: Sendable {
         let multi = Multi(handle: handle)
         self.multi = multi
         self.userAgent = userAgent
-        self.onDate = onDate
+        self.observe = observe
         let thread = Thread { [weak self] in Self.serve({ self }, multi, userAgent) }
         thread.name = "keyturn.http"
         thread.start()
@@ -70,11 +70,7 @@ package final class HTTPClient: Sendable {
             post(.cancel(id))
         }
         let response = try result.get()
-        if let onDate, let date = response.headers.first("date").flatMap(HTTPDate.parse),
-            let address = try? RequestAddress(request.url)
-        {
-            onDate(address.authority, date)
-        }
+        observe(request, response)
         return response
     }
 

@@ -27,6 +27,9 @@ package struct HTTPResponse: Sendable, CustomStringConvertible, CustomReflectabl
         headers.first("retry-after").flatMap { RetryAfter.seconds($0, now: now) }
     }
 
+    /// What the server says of the time: RFC 9110, section 6.6.1.
+    package var date: Date? { headers.first("date").flatMap(HTTPDate.parse) }
+
     package var description: String { "HTTP \(status), \(body.count) bytes" }
     package var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -16,6 +16,8 @@ package struct Configuration: Sendable {
     /// How far clocks may differ before nothing is retired any more, in seconds.
     package let clockTolerance: Double
     package let audit: Audit
+    /// How often the daemon looks whether backends have drifted, in seconds; `nil`: never.
+    package let driftInterval: Double?
     /// Sections, and systems as `SECTION/NAME`, whose own entry is wrong: nothing more is said of those that use them.
     let broken: Set<String>
 

@@ -5,7 +5,7 @@ import Yams
 /// Reads keyturn.yaml.
 package enum ConfigurationLoader {
     private static let fields = [
-        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock", "audit",
+        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock", "audit", "drift",
     ]
 
     /// - Parameters:
@@ -57,7 +57,8 @@ package enum ConfigurationLoader {
             identityPath: identity(root, environment, reader), issuers: issuers, backends: backends, alerts: alerts,
             limits: limits(root, environment, reader),
             listen: environment["KEYTURN_LISTEN"] ?? text(root, "listen", reader),
-            clockTolerance: clockTolerance(root, environment, reader), audit: audit(root, reader), broken: broken)
+            clockTolerance: clockTolerance(root, environment, reader), audit: audit(root, reader),
+            driftInterval: drift(root, reader), broken: broken)
         return (configuration, reader.diagnostics.inOrder())
     }
 
@@ -173,6 +174,21 @@ package enum ConfigurationLoader {
                 parameters: reader.parameters(system, schema, what, also: ["type"]))
         }
         return systems
+    }
+
+    private static func drift(_ root: Fields, _ reader: DocumentReader) -> Double? {
+        guard let fields = root["drift"].flatMap({ reader.map($0, "'drift'") }) else { return nil }
+        reader.expect(["every"], in: fields, "'drift'")
+        guard let node = fields["every"] else {
+            reader.complain(at: fields.mark, "'drift' lacks 'every', such as 1d")
+            return nil
+        }
+        guard let every = reader.duration(node, "'every' of 'drift'") else { return nil }
+        guard every.seconds >= 60 else {
+            reader.complain(at: node.mark, "'every' of 'drift' must be 1m at least")
+            return nil
+        }
+        return every.timeInterval
     }
 
     private static func limits(

@@ -9,6 +9,9 @@ enum JournalMigrations {
         migrator.registerMigration("2 installation state", migrate: installationState)
         migrator.registerMigration("3 audit checkpoints", migrate: checkpoints)
         migrator.registerMigration("4 record digests", migrate: recordDigests)
+        migrator.registerMigration("5 wish for a repair") { database in
+            try database.execute(sql: "ALTER TABLE secrets ADD COLUMN repair_since INTEGER")
+        }
         return migrator
     }
 

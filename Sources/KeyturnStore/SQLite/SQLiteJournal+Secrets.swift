@@ -7,7 +7,8 @@ extension SQLiteJournal {
         try await read { database in
             guard
                 let row = try Row.fetchOne(
-                    database, sql: "SELECT name, state, digest, paused_since, request FROM secrets WHERE name = ?",
+                    database,
+                    sql: "SELECT name, state, digest, paused_since, request, repair_since FROM secrets WHERE name = ?",
                     arguments: [secret.text])
             else { return nil }
             let versions = try Row.fetchAll(
@@ -23,7 +24,8 @@ extension SQLiteJournal {
                 database, sql: "SELECT secret, state, sealed FROM versions ORDER BY secret, number")
             let versions = Dictionary(grouping: all) { $0["secret"] as String? ?? "" }
             let rows = try Row.fetchAll(
-                database, sql: "SELECT name, state, digest, paused_since, request FROM secrets ORDER BY name")
+                database,
+                sql: "SELECT name, state, digest, paused_since, request, repair_since FROM secrets ORDER BY name")
             return try rows.map { row in
                 try Self.record(row, versions: versions[row["name"] as String? ?? ""] ?? [])
             }
@@ -110,6 +112,11 @@ extension SQLiteJournal {
                     sql: "UPDATE secrets SET request = NULL WHERE name = ? AND request = ?",
                     arguments: [lease.secret.text, try JournalCoding.encode(fulfilled)])
             }
+            if let repaired = change.repaired {
+                try database.execute(
+                    sql: "UPDATE secrets SET repair_since = NULL WHERE name = ? AND repair_since = ?",
+                    arguments: [lease.secret.text, JournalCoding.milliseconds(repaired)])
+            }
             for version in change.record.versions { try Self.put(version, of: lease.secret, database) }
             try RecordDigest.write(of: lease.secret.text, database)
             for event in change.audit { try Self.append(event, database) }
@@ -178,7 +185,8 @@ extension SQLiteJournal {
         try await write { database in
             try Self.makeKnown(secret, database)
             let before = try Row.fetchOne(
-                database, sql: "SELECT paused_since, request FROM secrets WHERE name = ?", arguments: [secret.text])
+                database, sql: "SELECT paused_since, request, repair_since FROM secrets WHERE name = ?",
+                arguments: [secret.text])
             let open = try before.map(Self.wishes)?.request
             let joined = request.joined(with: open)
             try database.execute(
@@ -188,10 +196,23 @@ extension SQLiteJournal {
         }
     }
 
+    package func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {
+        try await write { database in
+            try Self.makeKnown(secret, database)
+            let now = JournalCoding.milliseconds(date)
+            try database.execute(
+                sql: "UPDATE secrets SET repair_since = ?, next_due = ? WHERE name = ?",
+                arguments: [now, now, secret.text])
+            try Self.append(
+                AuditEvent(at: date, kind: "distribution.requested", secret: secret, actor: actor), database)
+        }
+    }
+
     package func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
         try await read { database in
             let row = try Row.fetchOne(
-                database, sql: "SELECT paused_since, request FROM secrets WHERE name = ?", arguments: [secret.text])
+                database, sql: "SELECT paused_since, request, repair_since FROM secrets WHERE name = ?",
+                arguments: [secret.text])
             return try row.map(Self.wishes) ?? SecretWishes()
         }
     }
@@ -201,7 +222,7 @@ extension SQLiteJournal {
             pausedSince: (row["paused_since"] as Int64?).map(JournalCoding.date),
             request: try (row["request"] as String?).map {
                 try JournalCoding.decode(SecretRecord.RotationRequest.self, from: $0)
-            })
+            }, repairSince: (row["repair_since"] as Int64?).map(JournalCoding.date))
     }
 
     private static func makeKnown(_ secret: SecretName, _ database: Database) throws {

@@ -58,6 +58,12 @@ struct StatusCommand: KeyturnCommand {
                 if !failure.advice.isEmpty { lines.append("    \(failure.advice)") }
             }
         }
+        for unknown in row.unknown { lines.append("  unknown  \(unknown.sentence { TimeText.local($0, in: zone) })") }
+        if let resolved = row.record?.resolved {
+            lines.append(
+                "  resolved  \(TimeText.local(resolved.at, in: zone)): \(resolved.step) of version \(resolved.version): "
+                    + "\(resolved.found); \(resolved.action)")
+        }
         for version in row.record?.leaving ?? [] {
             guard let failure = version.retirement?.lastError else { continue }
             lines.append("  retiring version \(version.number): \(failure.message) [\(failure.code.rawValue)]")
@@ -88,6 +94,25 @@ struct StatusWire: Encodable {
         @Nullable var nextAttempt: Date?
     }
 
+    /// A step whose answer is not known.
+    struct Unknown: Encodable {
+        let step: String
+        let version: Int
+        let since: Date
+        @Nullable var askedAt: Date?
+        let sentence: String
+    }
+
+    /// The newest unknown outcome that was resolved.
+    struct Resolved: Encodable {
+        let at: Date
+        let step: String
+        let version: Int
+        let outcome: String
+        let found: String
+        let action: String
+    }
+
     struct Entry: Encodable {
         let secret: String
         let state: String
@@ -96,6 +121,8 @@ struct StatusWire: Encodable {
         @Nullable var rotation: Rotation?
         @Nullable var quarantined: String?
         @Nullable var pausedSince: Date?
+        let unknown: [Unknown]
+        @Nullable var resolved: Resolved?
 
         init(_ row: ReportRow) {
             secret = row.plan.secret.text
@@ -114,6 +141,16 @@ struct StatusWire: Encodable {
             }
             quarantined = row.record?.quarantine?.reason
             pausedSince = row.record?.pausedSince
+            unknown = row.unknown.map { unknown in
+                Unknown(
+                    step: unknown.step.step, version: unknown.step.version, since: unknown.step.since,
+                    askedAt: unknown.askedAt, sentence: unknown.sentence(TimeText.utc))
+            }
+            resolved = row.record?.resolved.map {
+                Resolved(
+                    at: $0.at, step: $0.step, version: $0.version, outcome: $0.outcome.rawValue, found: $0.found,
+                    action: $0.action)
+            }
         }
     }
 

@@ -87,6 +87,9 @@ struct PlannerTests {
         var elsewhere = try record(promotedDaysAgo: 1)
         elsewhere.versions[0].backends = []
         note(try plan(elsewhere, policy: policy))
+        var drifted = try record(promotedDaysAgo: 31)
+        drifted.repairSince = now
+        note(try plan(drifted, policy: policy))
 
         let unreached = Set(PlanReason.allCases).subtracting(reached.keys)
         // `never` needs a cron that has no time within forty years, and such a one is refused; `not-due` is left to
@@ -103,12 +106,13 @@ struct PlannerTests {
             .quarantined: "quarantined: refused ten times; mend it, then `keyturn resume team/key`",
             .noPolicy: "no policy names it any more; its key stays as it is",
             .newBackend: "version 1 is not in 'vault' yet and is put there",
+            .repair: "version 1 is put back where a backend holds another value",
         ]
         for (reason, sentence) in sentences { #expect(reached[reason]?.sentence == sentence) }
         let actions: [PlanReason: SecretPlan.Action] = [
             .new: .issue, .schedule: .rotate, .renewBeforeExpiry: .rotate, .requested: .rotate, .compromised: .rotate,
             .inFlight: .retry, .retry: .retry, .keyLimit: .rotate, .after: .rotate, .paused: .none,
-            .quarantined: .none, .noPolicy: .none, .newBackend: .retry,
+            .quarantined: .none, .noPolicy: .none, .newBackend: .retry, .repair: .retry,
         ]
         for (reason, action) in actions { #expect(reached[reason]?.action == action, "\(reason)") }
         for (reason, plan) in reached {
@@ -119,9 +123,8 @@ struct PlannerTests {
     @Test func reasonsAreStableWords() {
         #expect(
             PlanReason.allCases.map(\.rawValue) == [
-                "new", "schedule", "renew-before-expiry", "requested", "compromised", "new-backend", "in-flight",
-                "retry",
-                "not-due", "key-limit", "after", "quarantined", "paused", "no-policy", "never",
+                "new", "schedule", "renew-before-expiry", "requested", "compromised", "new-backend", "repair",
+                "in-flight", "retry", "not-due", "key-limit", "after", "quarantined", "paused", "no-policy", "never",
             ])
     }
 

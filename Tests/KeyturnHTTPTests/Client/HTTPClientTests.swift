@@ -1,6 +1,7 @@
 import Foundation
 import KeyturnCore
 import KeyturnHTTP
+import Synchronization
 import TestSupport
 import Testing
 
@@ -45,6 +46,16 @@ struct HTTPClientTests {
         #expect(response.headers.all("x-one") == ["1", "2"])
         #expect(response.headers.first("absent") == nil)
         #expect(response.trailers.isEmpty)
+    }
+
+    @Test func everyAnswerIsObserved() async throws {
+        let server = try server("HTTP/1.1 503 Busy\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n")
+        let seen = Mutex<[String]>([])
+        let client = try HTTPClient(userAgent: "keyturn-test/1") { request, response in
+            seen.withLock { $0.append("\(request.method) \(response.status) \(response.headers.first("date") ?? "-")") }
+        }
+        _ = try await client.execute(request(server.url()))
+        #expect(seen.withLock { $0 } == ["GET 503 Sun, 06 Nov 1994 08:49:37 GMT"])
     }
 
     @Test(arguments: [200, 201, 204, 299]) func successIsAnyTwoHundred(status: Int) async throws {

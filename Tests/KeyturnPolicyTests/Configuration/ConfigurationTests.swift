@@ -51,10 +51,22 @@ struct ConfigurationTests {
         #expect(configuration.schedulesPath == "\(folder)/schedules")
         #expect(configuration.limits == Configuration.Limits(concurrency: 64, perIssuer: 8, perBackend: 32))
         #expect(configuration.listen == nil)
+        #expect(configuration.driftInterval == nil)
         #expect(configuration.backends.isEmpty && configuration.alerts.isEmpty)
         let partner = try #require(configuration.issuers["partner"])
         #expect(partner.parameters.seconds("timeout") == 30)
         #expect(partner.parameters.string("kind") == "listable")
+    }
+
+    @Test func driftIsLookedForAsOftenAsItSays() throws {
+        #expect(try load(Self.identity + "drift: {every: 1d}\n").configuration?.driftInterval == 86_400)
+        for (text, complaint) in [
+            ("{every: 59s}", "'every' of 'drift' must be 1m at least"), ("{}", "'drift' lacks 'every', such as 1d"),
+        ] {
+            let loaded = try load(Self.identity + "drift: \(text)\n")
+            #expect(loaded.configuration == nil)
+            #expect(loaded.messages.map { $0.hasSuffix(complaint) } == [true])
+        }
     }
 
     // MARK: The environment goes before the file

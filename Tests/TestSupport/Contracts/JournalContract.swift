@@ -223,6 +223,25 @@ package enum JournalContract {
             #expect(entries.map(\.event.kind) == ["rotation.requested-compromised", "rotation.requested"])
             #expect(entries.map(\.event.actor) == ["ann", "bob"])
         },
+        ContractCheck("a wish for a repair needs no lease, outlives commits, and ends when it is fulfilled") {
+            journal in
+            let lease = try await claimed(journal)
+            let stale = try #require(await journal.record(of: try name()))
+            try await journal.requestRepair(of: try name(), at: start, actor: "ann")
+            #expect(try await journal.wishes(of: try name()) == SecretWishes(repairSince: start))
+            #expect(try await journal.due(by: start, limit: 9) == [DueSecret(secret: try name(), at: start)])
+            try await journal.commit(JournalChange(record: stale, nextDue: nil), under: lease)
+            #expect(try await journal.record(of: try name())?.repairSince == start)
+            // A later one is not fulfilled by what was done for the first.
+            try await journal.requestRepair(of: try name(), at: later, actor: "bob")
+            try await journal.commit(JournalChange(record: stale, nextDue: nil, repaired: start), under: lease)
+            #expect(try await journal.wishes(of: try name()).repairSince == later)
+            try await journal.commit(JournalChange(record: stale, nextDue: nil, repaired: later), under: lease)
+            #expect(try await journal.wishes(of: try name()) == SecretWishes())
+            let entries = try await journal.auditEntries(of: nil, after: 0, limit: 9)
+            #expect(entries.map(\.event.kind) == ["distribution.requested", "distribution.requested"])
+            #expect(entries.map(\.event.actor) == ["ann", "bob"])
+        },
         ContractCheck("the installation stays the same") { journal in
             let first = try await journal.installation()
             #expect(UUID(uuidString: first.instance) != nil)
@@ -400,6 +419,7 @@ package enum JournalContract {
         rotation.lastError = failure
         rotation.nextAttempt = later
         rotation.bestEffortFailures = ["w": 2]
+        rotation.repairs = ["v"]
         var record = SecretRecord(name: try name())
         record.versions = [version]
         record.rotation = rotation
@@ -407,6 +427,11 @@ package enum JournalContract {
         record.schedule = .init(digest: "s", since: start, replacedAnother: true)
         record.firing = ["rotation.failed": start]
         record.abandonedInARow = 5
+        record.intend([.issue, .revoke], version: 2, at: start)
+        record.unanswered[0].found = "it was lost"
+        record.resolved = ResolvedStep(
+            at: later, step: "issue", version: 1, outcome: .orphanRevoked, found: "it was made",
+            action: "it was revoked")
         return record
     }
 }

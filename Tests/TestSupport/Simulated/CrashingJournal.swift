@@ -82,6 +82,11 @@ package struct CrashingJournal: Journal {
         try await base.request(request, of: secret, actor: actor)
     }
 
+    package func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {
+        try alive()
+        try await base.requestRepair(of: secret, at: date, actor: actor)
+    }
+
     package func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
         try alive()
         return try await base.wishes(of: secret)
