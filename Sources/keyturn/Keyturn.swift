@@ -30,6 +30,7 @@ struct Keyturn: AsyncParsableCommand {
             InitCommand.self, ValidateCommand.self, ReportCommand.self, RunCommand.self, RotateCommand.self,
             StatusCommand.self, ExplainCommand.self, HistoryCommand.self, AuditCommand.self, VaultCommand.self,
             AdoptCommand.self, NextCommand.self, OrphansCommand.self, PauseCommand.self, ResumeCommand.self,
+            DriftCommand.self, DoctorCommand.self,
         ])
 
     static func main() async {

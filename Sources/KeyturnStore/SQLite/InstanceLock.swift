@@ -42,6 +42,19 @@ package final class InstanceLock: Sendable {
         return InstanceLock(descriptor: descriptor)
     }
 
+    /// Which process holds the lock, such as `process 812`; `nil` when none does. Nothing is made, and a lock that is free
+    /// stays free.
+    package static func holder(statePath: String) -> String? {
+        let descriptor = open(statePath + ".lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        guard flock(descriptor, LOCK_SH | LOCK_NB) != 0 else { return nil }
+        var text = [UInt8](repeating: 0, count: 32)
+        let length = pread(descriptor, &text, text.count, 0)
+        let holder = String(decoding: text.prefix(max(0, length)), as: UTF8.self)
+        return Int(holder).map { "process \($0)" } ?? "another process"
+    }
+
     package func release() {
         descriptor.withLock { descriptor in
             if let open = descriptor { close(open) }

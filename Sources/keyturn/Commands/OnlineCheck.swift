@@ -8,6 +8,8 @@ import KeyturnSystem
 /// Asks every system that configuration and policies name, and changes nothing. What is wrong with one hides no other.
 struct OnlineCheck {
     let composition: Composition
+    /// Is told of every answer of an HTTP system.
+    var observe: @Sendable (HTTPRequest, HTTPResponse) -> Void = { _, _ in }
 
     struct Finding: Sendable {
         /// Such as `backend 'vault'`.
@@ -42,7 +44,7 @@ struct OnlineCheck {
         do throws(JournalError) { journal = try composition.readJournal() } catch {
             findings.append(Finding(system: "state", secret: nil, error: Self.systemError(error)))
         }
-        let services = try composition.services(journal, AgeSealer(identities: identities))
+        let services = try composition.services(journal, AgeSealer(identities: identities), observe: observe)
         defer { services.http.shutdown() }
         let (workplace, unmade) = composition.systems(services)
         findings += unmade.map { Finding(system: $0.system, secret: nil, error: $0.error) }

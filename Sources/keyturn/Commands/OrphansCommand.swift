@@ -83,7 +83,10 @@ struct OrphansRevokeCommand: KeyturnCommand {
         let lock = try composition.lock()
         defer { lock.release() }
         let journal = try composition.writeJournal()
-        var orphan = try await OrphanChoice.find(id, journal)
+        let services = try composition.services(journal, sealer)
+        defer { services.http.shutdown() }
+        let workplace = try composition.workplace(services)
+        var orphan = try await OrphanChoice.find(id, keyID, journal, composition, workplace)
         guard let key = keyID ?? orphan.keyID else {
             throw CommandFailure(
                 .usage, "the journal does not know which key it is",
@@ -93,8 +96,7 @@ struct OrphansRevokeCommand: KeyturnCommand {
         guard !(record?.versions.contains { $0.keyID == key && $0.stage.mayExistAtIssuer } ?? false) else {
             throw CommandFailure(.failed, "\(key) is in use by a version of \(orphan.secret); it is not revoked")
         }
-        let services = try composition.services(journal, sealer)
-        guard let issuer = try composition.workplace(services).issuers[orphan.issuer] else {
+        guard let issuer = workplace.issuers[orphan.issuer] else {
             throw CommandFailure(.badConfiguration, "issuer '\(orphan.issuer)' is not in keyturn.yaml")
         }
         try await issuer.revoke(
@@ -103,7 +105,6 @@ struct OrphansRevokeCommand: KeyturnCommand {
                 parameters: orphan.issueParameters))
         orphan.state = .closed
         try await OrphanChoice.close(orphan, "orphan.revoked", ["keyId": key], journal)
-        services.http.shutdown()
         Terminal.tell("\(key) is revoked")
     }
 }
@@ -131,6 +132,32 @@ struct OrphansAdoptCommand: KeyturnCommand {
 }
 
 enum OrphanChoice {
+    /// An open orphan of the journal, or a key that its issuer lists with this very mark and that the journal does not
+    /// know.
+    static func find(
+        _ id: String, _ keyID: String?, _ journal: some Journal, _ composition: Composition, _ workplace: Workplace
+    ) async throws -> OrphanRecord {
+        let isOpen = try await journal.orphans().contains { $0.id == id && $0.state != .closed }
+        guard !isOpen, let keyID, let lineage = Lineage(mark: id), let policy = composition.policy(lineage.secret),
+            let issuer = workplace.issuers[policy.issuer] as? any ListsKeys
+        else { return try await find(id, journal) }
+        guard try await journal.record(of: lineage.secret)?.rotation?.issueIntent?.nonce != lineage.nonce else {
+            throw CommandFailure(
+                .failed, "\(keyID) is being made for \(lineage.secret) just now",
+                advice: "let the rotation find out what became of it: keyturn run --once")
+        }
+        let keys = try await issuer.keys(for: policy.issue)
+        guard keys.contains(where: { $0.keyID == keyID && $0.lineage == lineage }) else {
+            throw CommandFailure(
+                .usage, "issuer '\(policy.issuer)' lists no key '\(keyID)' that carries this mark",
+                advice: "`keyturn doctor` shows those that it lists")
+        }
+        return OrphanRecord(
+            id: id, secret: lineage.secret, version: lineage.version, issuer: policy.issuer, keyID: keyID,
+            issueParameters: policy.issue, state: .undecided, since: Date(), until: nil,
+            detail: "the issuer lists it, and the state does not know it")
+    }
+
     static func find(_ id: String, _ journal: some Journal) async throws -> OrphanRecord {
         guard let orphan = try await journal.orphans().first(where: { $0.id == id && $0.state != .closed }) else {
             throw CommandFailure(.usage, "there is no open orphan '\(id)'", advice: "`keyturn orphans list` shows them")

@@ -30,6 +30,17 @@ struct InstanceLockTests {
         _ = try InstanceLock.acquire(statePath: folder.state)
     }
 
+    @Test func whoHoldsItIsToldWithoutTakingIt() throws {
+        let folder = try StoreFolder()
+        #expect(InstanceLock.holder(statePath: folder.state) == nil)
+        #expect(!FileManager.default.fileExists(atPath: "\(folder.state).lock"))
+        let lock = try InstanceLock.acquire(statePath: folder.state)
+        #expect(InstanceLock.holder(statePath: folder.state) == "process \(getpid())")
+        lock.release()
+        #expect(InstanceLock.holder(statePath: folder.state) == nil)
+        try InstanceLock.acquire(statePath: folder.state).release()
+    }
+
     @Test func twoStatesHaveTwoLocks() throws {
         let one = try StoreFolder()
         let other = try StoreFolder()

@@ -27,6 +27,48 @@ struct SQLiteJournalTests {
         return nil
     }
 
+    // MARK: What the doctor looks at
+
+    @Test func claimsOfTheDeadAreTakenFromThemAlone() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        let dead = try await claim(journal, owner: "dead")
+        _ = try await claim(journal, "team/other", owner: "alive")
+        let held = try await journal.leases()
+        #expect(held.map(\.owner) == ["dead", "alive"])
+        #expect(held.first?.until == start.addingTimeInterval(60))
+        // Another took the first one over since it was looked at.
+        try await journal.release(dead)
+        let next = try await claim(journal, owner: "dead")
+        try await journal.release([held[0]])
+        try await journal.commit(JournalChange(record: SecretRecord(name: next.secret), nextDue: nil), under: next)
+        try await journal.release(try await journal.leases().filter { $0.owner == "dead" })
+        #expect(try await journal.leases().map(\.owner) == ["alive"])
+        await #expect(throws: JournalError.leaseLost(next.secret)) {
+            try await journal.commit(JournalChange(record: SecretRecord(name: next.secret), nextDue: nil), under: next)
+        }
+    }
+
+    @Test func aWholeStateHasNothingToInspect() async throws {
+        let folder = try StoreFolder()
+        _ = try SQLiteJournal(path: folder.state)
+        let inspection = try StateInspection(path: folder.state)
+        #expect(inspection.damages.isEmpty)
+        #expect(inspection.unknown == nil && inspection.missing == nil)
+    }
+
+    @Test func anOlderAndANewerSchemaAreTold() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        try await journal.pool.write { database in
+            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = 'wish for a repair'")
+            try database.execute(sql: "INSERT INTO grdb_migrations (identifier) VALUES ('99 future')")
+        }
+        let inspection = try StateInspection(path: folder.state)
+        #expect(inspection.unknown == "99 future")
+        #expect(inspection.missing == "wish for a repair")
+    }
+
     // MARK: Durability
 
     @Test func writesAreLoggedAheadAndSynced() async throws {

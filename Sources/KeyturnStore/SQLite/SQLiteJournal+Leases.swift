@@ -1,0 +1,45 @@
+package import Foundation
+import GRDB
+package import KeyturnCore
+
+/// A claim on a secret that was not given back.
+package struct HeldLease: Sendable, Equatable {
+    package let secret: SecretName
+    package let owner: String
+    package let until: Date
+    let token: Int64
+}
+
+extension SQLiteJournal {
+    /// Claims that are held, by secret.
+    package func leases() async throws(JournalError) -> [HeldLease] {
+        try await read { database in
+            let rows = try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT name, lease_owner, lease_until, lease_token FROM secrets WHERE lease_owner IS NOT NULL
+                    ORDER BY name
+                    """)
+            return try rows.compactMap { row in
+                guard let name: String = row["name"], let owner: String = row["lease_owner"],
+                    let until: Int64 = row["lease_until"], let token: Int64 = row["lease_token"]
+                else { return nil }
+                return HeldLease(
+                    secret: try SecretName(name), owner: owner, until: JournalCoding.date(until), token: token)
+            }
+        }
+    }
+
+    /// Takes claims from owners that are known to be dead. One that was taken over since stays.
+    package func release(_ leases: [HeldLease]) async throws(JournalError) {
+        try await write { database in
+            for lease in leases {
+                try database.execute(
+                    sql: """
+                        UPDATE secrets SET lease_owner = NULL, lease_token = lease_token + 1
+                        WHERE name = ? AND lease_owner = ? AND lease_token = ?
+                        """, arguments: [lease.secret.text, lease.owner, lease.token])
+            }
+        }
+    }
+}
