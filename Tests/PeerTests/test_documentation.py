@@ -272,7 +272,7 @@ def test_every_exit_status_is_documented():
 def test_words_are_documented():
     kinds = re.findall(r'case \w+ = "([\w.]+)"', next(
         text for path, text in SOURCES.items() if path.name == "AlertSink.swift"))
-    assert len(kinds) == 10
+    assert len(kinds) == 11
     assert {row[0].strip("`") for row in table(ARTICLES / "Alerts.md", "kind")} == set(kinds)
     gates = re.search(r"enum RetirementGate.*?\n}", next(
         text for path, text in SOURCES.items() if path.name == "RetirementGate.swift"), re.DOTALL)[0]
@@ -286,6 +286,14 @@ def test_words_are_documented():
         r'"((?:rotation|step|version|distribution|secret|retire|orphan|alert|state|clock)\.[a-z-]+)"', text)} - {
             "rotation.failed", "rotation.overdue", "orphan.possible", "retire.observe",
             "retire.health"}
+    for heading, file, name in (("outcome", "UnansweredStep.swift", "Outcome"), ("kind", "DriftFinding.swift", "Kind")):
+        body = re.search(rf"enum {name}: .*?\n    }}", next(
+            text for path, text in SOURCES.items() if path.name == file), re.DOTALL)[0]
+        words = {match[2] or match[1] for match in re.finditer(r'case (\w+)(?: = "([\w-]+)")?', body)}
+        assert {row[0].strip("`") for row in table(ARTICLES / "Recovery.md", heading)} == words
+    sections = re.search(r"enum DoctorSection.*?case (.*?)\n}", next(
+        text for path, text in SOURCES.items() if path.name == "DoctorFinding.swift"), re.DOTALL)[1]
+    assert [row[0].strip("`") for row in table(ARTICLES / "Commands.md", "section")] == sections.split(", ")
     listed = next(row for row in json_rows("keyturn history") if row[0] == "kind")[1]
     assert set(re.findall(r"`([\w.-]+)`", listed)) == events
 
@@ -339,6 +347,14 @@ class Keys:
 HANGS = "#!/bin/sh\ncat > /dev/null\nexec sleep 60\n"
 
 
+LOSES = """#!/bin/sh
+question=$(cat)
+test -e lost && exit 1
+case $question in *'"operation":"create"'*) touch lost; exec sleep 60 ;; esac
+echo '{"keys": []}'
+"""
+
+
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
     """A workspace in which everything that JSON can say is said."""
@@ -347,9 +363,14 @@ def busy(tmp_path_factory):
     program.write_text(HANGS)
     program.chmod(0o700)
     space.configure(
-        issuers="slow: {type: command, run: [./hangs], timeout: 1s, kind: unlistable}\n",
+        issuers="slow: {type: command, run: [./hangs], timeout: 1s, kind: unlistable}\n"
+        "lost: {type: command, run: [./loses], timeout: 1s}\n",
         backends="dead: {type: vault-kv2, address: 'http://127.0.0.1:9', auth: {token: {env: TOKEN}}}\n")
     space.environment = {"TOKEN": "t"}
+    # Its answer to `create` is lost, and nobody can list what it made.
+    program = space.folder / "loses"
+    program.write_text(LOSES)
+    program.chmod(0o700)
     space.policy("all", """
 secret: team/well
 owner: team
@@ -377,6 +398,12 @@ issuer: slow
 lifetime: 30d
 rotate: {every: 20d}
 backends: [{name: vault}]
+---
+secret: team/lost
+issuer: lost
+lifetime: 30d
+rotate: {every: 20d}
+backends: [{name: vault}]
 """)
     space.passes = [space.json("run", "--once", "--wait", "5s", codes=(1, 3))]
     space.passes.append(space.json("rotate", "team/well"))
@@ -395,6 +422,11 @@ def test_json_of_status(busy):
     keys = Keys("keyturn status")
     keys.check(busy.json("status"))
     keys.finish()
+    [unknown] = busy.status("team/lost")["unknown"]
+    assert re.fullmatch(
+        r"the answer to `issue` of version 1 is not known; the issuer is asked at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+        unknown["sentence"]), unknown
+    assert unknown["askedAt"] in unknown["sentence"]
 
 
 def test_json_of_validate(busy, tmp_path):
@@ -427,6 +459,21 @@ def test_json_of_history(busy):
     for line in busy.run("history", "--format", "json").stdout.splitlines():
         keys.check(json.loads(line))
     keys.finish()
+
+
+def test_json_of_drift_and_doctor(busy):
+    keys = Keys("keyturn drift")
+    current = busy.vault / "team/well/current"
+    target = os.readlink(current)
+    current.unlink()
+    keys.check(busy.json("drift", codes=(1,)))
+    busy.identity.chmod(0o640)
+    doctor = Keys("keyturn doctor")
+    doctor.check(busy.json("doctor", codes=(69,)))
+    busy.identity.chmod(0o600)
+    current.symlink_to(target)
+    keys.finish()
+    doctor.finish()
 
 
 def test_json_of_orphans(busy):
