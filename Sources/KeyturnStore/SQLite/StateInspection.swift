@@ -32,7 +32,7 @@ package struct StateInspection: Sendable {
                     migrator.migrations.last { !applied.contains($0) }
                 )
             }
-        } catch { throw JournalError(wrapping: error) }
+        } catch { throw JournalError(wrapping: error, at: path) }
         let attributes = try? FileManager.default.attributesOfItem(atPath: path + "-wal")
         logSize = (attributes?[.size] as? NSNumber)?.int64Value ?? 0
     }

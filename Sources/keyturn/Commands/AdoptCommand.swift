@@ -63,8 +63,9 @@ struct AdoptCommand: KeyturnCommand {
 
     private func acceptRestored(_ composition: Composition) async throws {
         let running = try await composition.engine(.alone)
-        defer { running.finish() }
+        defer { running.close() }
         let report = try await running.engine.acceptRestored(actor: ProcessInfo.processInfo.userName)
+        await running.checkpoints?.sign()
         for (secret, error) in report.unseen { Terminal.tell("\(secret): \(error)") }
         guard report.unseen.isEmpty else {
             throw CommandFailure(

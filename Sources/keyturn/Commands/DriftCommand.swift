@@ -51,7 +51,7 @@ struct DriftCommand: KeyturnCommand {
 
     private func look(_ names: [SecretName], _ composition: Composition) async throws -> DriftReport? {
         guard let running = try await composition.observer() else { return nil }
-        defer { running.finish() }
+        defer { running.close() }
         return try await Progress.shown { progress in
             try await running.engine.drift(of: names.isEmpty ? nil : names, progress: progress)
         }

@@ -19,7 +19,7 @@ struct DriftRepair {
                     try await running.engine.pass(only: names, progress: progress)
                 }
             }
-            running.finish()
+            await running.finish()
             return tell(outcomes)
         } catch JournalError.locked {
             return try await askTheDaemon()
@@ -33,7 +33,7 @@ struct DriftRepair {
     private func askTheDaemon() async throws -> ExitStatus {
         let running = try await composition.engine(.shared)
         for name in names { try await request(name, running.engine) }
-        running.finish()
+        await running.finish()
         Terminal.tell("the running daemon was asked for it")
         let journal = try composition.writeJournal()
         let end = ContinuousClock.now + .seconds(patience)

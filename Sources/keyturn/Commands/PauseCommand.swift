@@ -61,7 +61,7 @@ struct ResumeCommand: KeyturnCommand {
         let actor = ProcessInfo.processInfo.userName
         if clock {
             let running = try await composition.engine(.shared)
-            defer { running.finish() }
+            defer { running.close() }
             try await running.engine.acceptClock(actor: actor)
             Terminal.tell("this machine's clock is accepted")
         }

@@ -18,7 +18,7 @@ struct DriftCheck: DoctorCheck {
         guard context.journal != nil, context.identityError == nil else { return [] }
         do {
             guard let running = try await composition.observer() else { return [] }
-            defer { running.finish() }
+            defer { running.close() }
             return try await running.engine.drift().findings.map(finding)
         } catch {
             return [DoctorFinding(.drift, .error, "drift can't be looked for: \(error)", mend: "keyturn drift")]
