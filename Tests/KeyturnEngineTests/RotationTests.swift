@@ -240,6 +240,28 @@ import Testing
         }
     }
 
+    /// As after a restored backup: the state knows of a key that was asked for, consumers are served it.
+    @Test(arguments: [true, false]) func aKeyThatIsServedIsNotRevokedForLackOfARecord(isFirst: Bool) async throws {
+        let harness = try EngineHarness(kind: .listable)
+        if !isFirst {
+            try await harness.pass()
+            harness.time.set(harness.time.now().addingTimeInterval(30 * Self.day))
+        }
+        let before = try await harness.journal.record(of: harness.name)
+        harness.issuer.fail("issue", with: [SystemError(.timedOut, "no answer", mayHaveTakenEffect: true)])
+        try await harness.pass()
+        #expect(try await harness.record().rotation?.issueIntent != nil)
+        let served = try #require(harness.issuer.keys.last)
+        harness.direct.overwrite(EngineHarness.secret, with: "the key that was asked for")
+        harness.time.set(harness.time.now().addingTimeInterval(3600))
+        try await harness.pass()
+        #expect(harness.issuer.keys.map(\.id).contains(served.id))
+        let record = try await harness.record()
+        #expect(record.quarantine?.reason.contains("serves a value that the journal does not know") == true)
+        #expect(try await harness.journal.orphans().map(\.state) == [.undecided])
+        #expect(record.current?.number == before?.current?.number)
+    }
+
     @Test func oneFailedSyncCostsNoKey() async throws {
         let harness = try EngineHarness(kind: .unlistable)
         // The fourth commit of the first rotation records the key.

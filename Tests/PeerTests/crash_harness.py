@@ -201,8 +201,8 @@ class Files(Backend):
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind]
 BACKENDS = [Vault, Bao, SecretsManager, Files]
-# How many points of each walk are tried, spread over all; `all` tries each.
-DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "3")
+# How many points of each walk are tried at least, spread over all; `all` tries each.
+DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 
 
 # Where a process is killed, besides a moment of its life and a request, `before` or `after` the server carried it out:

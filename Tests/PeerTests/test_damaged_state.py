@@ -15,7 +15,7 @@ import pytest
 from programs import CommandIssuer
 from workspace import Workspace
 
-TIMES = int(os.environ.get("KEYTURN_TEST_DAMAGES", "6"))
+TIMES = int(os.environ.get("KEYTURN_TEST_DAMAGES", "3"))
 SEED = int(os.environ.get("KEYTURN_TEST_SEED", random.randrange(1_000_000)))
 PAGE = 4096
 FRAME = PAGE + 24

@@ -80,7 +80,9 @@ def tables(text):
 
 
 def table(document, heading):
-    [found] = [rows for rows in tables(document.read_text()) if rows[0][0] == heading]
+    """The rows of the one table whose heading begins so."""
+    headings = heading.split("|")
+    [found] = [rows for rows in tables(document.read_text()) if rows[0][:len(headings)] == headings]
     return found[1:]
 
 
@@ -296,6 +298,19 @@ def test_words_are_documented():
     assert [row[0].strip("`") for row in table(ARTICLES / "Commands.md", "section")] == sections.split(", ")
     listed = next(row for row in json_rows("keyturn history") if row[0] == "kind")[1]
     assert set(re.findall(r"`([\w.-]+)`", listed)) == events
+
+
+def test_every_fault_has_its_test():
+    """Tests, variables and their defaults are those of the table."""
+    rows = table(ARTICLES / "Faults.md", "fault|what happens|test")
+    named = [match for row in rows for match in re.findall(r"`(\w+\.py)::(\w+)`", row[2])]
+    assert len(named) > 20 and all("::" in row[2] for row in rows)
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / "Tests/PeerTests" / file).read_text(), (file, name)
+    defaults = {}
+    for path in (ROOT / "Tests/PeerTests").glob("*.py"):
+        defaults |= dict(re.findall(r'"(KEYTURN_TEST_(?:KILLS|POINTS|DAMAGES|RACES))", "(\w+)"', path.read_text()))
+    assert {row[0].strip("`"): row[2] for row in table(ARTICLES / "Faults.md", "variable")} == defaults
 
 
 # JSON

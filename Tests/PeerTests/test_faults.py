@@ -4,6 +4,8 @@ Each fault makes a pass fail with a clear error and a documented exit code; once
 key, the same in every backend, and nothing left over at the issuer.
 """
 import json
+import os
+import random
 import re
 import time
 import uuid
@@ -11,7 +13,8 @@ import uuid
 import pytest
 
 from conftest import references, systems
-from peers.fault_proxy import FaultProxy, certificate
+from crash_harness import DEPTH, IAM, Passwords, World, spread
+from peers.fault_proxy import Dropped, FaultProxy, certificate
 
 SYSTEMS = {
     # system: word of a request that a rotation can't do without, after the first rotation
@@ -173,3 +176,48 @@ def test_wrong_credential(faulty, aws, system):
     site.space.environment = good
     site.finish()
     site.must_serve(max(site.space.stages(site.name)))
+
+
+@pytest.mark.timeout(7200 if DEPTH == "all" else 900)
+@pytest.mark.parametrize("issuer", [IAM, Passwords], ids=["iam", "passwords"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_every_connection_is_reset(tmp_path, bao, aws, capsys, issuer, moment):
+    """At each request of a rotation in turn, before the server carried it out or after that, a TCP reset is the answer;
+    every other time at the next request, too, which may be a repetition."""
+    seed = int(os.environ.get("KEYTURN_TEST_SEED", random.randrange(1_000_000)))
+    world = World(tmp_path, bao, aws, seed, kinds=[issuer])
+    arguments = "rotate", world.subjects[0].name, "--compromised", "--wait", "0"
+    proxies = world.bao_proxy, world.aws_proxy
+    tried = failed = 0
+    try:
+        world.restart("30s")
+        world.kill_at(moment, 100_000, *arguments)
+        there = world.seen
+        for number in spread(there, world.random):
+            seen = [0]
+
+            def passes(_):
+                seen[0] += 1
+                if number <= seen[0] <= number + number % 2:
+                    raise Dropped
+            for proxy in proxies:
+                setattr(proxy, moment, passes)
+            done = world.space.run(*arguments)
+            for proxy in proxies:
+                proxy.before = proxy.after = None
+            if seen[0] < number:
+                break
+            tried += 1
+            failed += done.returncode
+            assert done.returncode in (0, 1), (number, done.returncode, done.stderr)
+            world.check(restarted=False)
+            status = world.restart("40s")
+            assert all(entry["rotation"] is None for entry in status.values()), (number, status)
+            world.check(restarted=True)
+        world.settle()
+    finally:
+        world.stop()
+        with capsys.disabled():
+            print(f"\nresets {moment} the effect, {issuer.name}, seed {seed}: {tried} of {there} requests, "
+                  f"{failed} passes failed, {world.counts['reads']} reads")
+    assert tried

@@ -15,7 +15,7 @@ from crash_harness import World, children_of
 from peers.fault_proxy import FaultProxy
 from programs import CommandIssuer
 
-KILLS = int(os.environ.get("KEYTURN_TEST_KILLS", "200"))
+KILLS = int(os.environ.get("KEYTURN_TEST_KILLS", "120"))
 SEED = int(os.environ.get("KEYTURN_TEST_SEED", random.randrange(1_000_000)))
 
 

@@ -2,6 +2,8 @@
 package enum JournalError: Error, Sendable, Equatable {
     /// Written by a newer Keyturn.
     case newerSchema(found: String)
+    /// Of an older Keyturn, or not made to its end; the next command that writes completes it.
+    case incomplete(String)
     /// Another process holds it.
     case locked(String)
     /// Another process took over the secret.
@@ -25,6 +27,8 @@ extension JournalError: CustomStringConvertible {
         switch self {
         case .newerSchema(let found):
             "the state was written by a newer Keyturn (\(found)); install that version or restore a backup made before it"
+        case .incomplete(let path):
+            "the state is of an older Keyturn or not complete yet (\(path)); run a command that writes, such as `keyturn run --once`"
         case .locked(let detail): "another process holds the state (\(detail)); wait for it or stop it"
         case .leaseLost(let secret): "another process took over \(secret); nothing was changed here"
         case .full(let detail): "the disk that holds the state is full (\(detail)); free some space, nothing was lost"

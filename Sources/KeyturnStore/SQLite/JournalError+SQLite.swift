@@ -24,7 +24,10 @@ extension JournalError {
             switch failure.resultCode.primaryResultCode {
             case .SQLITE_FULL: .full(words)
             case .SQLITE_BUSY, .SQLITE_LOCKED: .locked(words)
-            case .SQLITE_CORRUPT, .SQLITE_NOTADB: .damaged(words)
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_FORMAT: .damaged(words)
+            // Our statements fit the schema and what they have written: where they do not, that is another one.
+            case .SQLITE_ERROR, .SQLITE_MISMATCH: .damaged(words)
+            case .SQLITE_CONSTRAINT where failure.extendedResultCode != .SQLITE_CONSTRAINT_TRIGGER: .damaged(words)
             case .SQLITE_PERM, .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_AUTH: .permission(words)
             default: .failed(words)
             }

@@ -16,7 +16,7 @@ package final class SQLiteJournal: Journal {
     private let path: String
 
     /// - Parameter path: of the database file. It and its folder are made when missing, for their owner alone.
-    /// - Throws: `newerSchema`, `damaged`, `permission`, `locked`, `full`, `failed`.
+    /// - Throws: `newerSchema`, `incomplete`, `damaged`, `permission`, `locked`, `full`, `failed`.
     package init(path: String, access: Access = .readWrite) throws(JournalError) {
         self.path = path
         do {
@@ -29,7 +29,7 @@ package final class SQLiteJournal: Journal {
                     throw JournalError.newerSchema(found: "it has '\(unknown)'")
                 }
                 if access == .readOnly, try !migrator.hasCompletedMigrations(database) {
-                    throw JournalError.damaged("it is not a complete state yet; run a command that writes first")
+                    throw JournalError.incomplete(path)
                 }
             }
             if access == .readWrite {

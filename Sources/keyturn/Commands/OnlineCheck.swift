@@ -110,7 +110,7 @@ struct OnlineCheck {
         let code: SystemError.Code =
             switch error {
             case .permission: .forbidden
-            case .newerSchema: .misconfigured
+            case .newerSchema, .incomplete: .misconfigured
             case .locked, .leaseLost, .full, .damaged, .failed: .local
             }
         return SystemError(code, error.description)

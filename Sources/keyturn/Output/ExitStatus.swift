@@ -51,7 +51,7 @@ struct CommandFailure: Error {
             case .locked, .leaseLost: .locked
             case .permission: .noPermission
             case .newerSchema: .badConfiguration
-            case .full, .damaged, .failed: .failed
+            case .incomplete, .full, .damaged, .failed: .failed
             }
         self.init(status, error.description)
     }

@@ -247,7 +247,7 @@ struct SQLiteJournalTests {
         let folder = try StoreFolder()
         let file = try folder.write([], to: "empty.db")
         let error = caught { _ = try SQLiteJournal(path: file, access: .readOnly) }
-        #expect(error == .damaged("\(file): it is not a complete state yet; run a command that writes first"))
+        #expect(error == .incomplete(file))
     }
 
     // MARK: Files that are not as they should be
