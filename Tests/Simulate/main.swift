@@ -1,42 +1,26 @@
 import ArgumentParser
 import Foundation
 import Simulation
-
-/// Plays simulated histories and stops at the first that breaks a promise.
 struct Simulate: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keyturn-simulate",
-        abstract: "Plays simulated histories of Keyturn and checks its promises after every event.",
-        discussion: """
-            Each history is one seed. One that breaks a promise is printed with its seed and its newest events; played again \
-            with --seed and --count 1 it is the same to the last event.
-
-            Examples:
-              keyturn-simulate --rotations 20000
-              keyturn-simulate --seed 4711 --count 1 --trace 80
-            """)
-
+        abstract: "Plays simulated histories of Keyturn and checks its promises after every event.")
     @Option(help: "The first seed (default: from the clock).")
     var seed: UInt64?
-
     @Option(help: "How many histories at most.")
     var count = Int.max
-
     @Option(help: "Stop once so many rotations have been played.")
     var rotations = 20_000
-
     @Option(help: "Simulated days of trouble in each history.")
-    var days = 20.0
-
+    var days = 8.0
     @Option(help: "Secrets in each history.")
     var secrets = 6
-
     @Option(help: "How many of the newest events of a failing history are printed.")
     var trace = 40
 
     func run() throws {
         let first = seed ?? UInt64(Date().timeIntervalSince1970 * 1000)
-        var total = World.Counts()
+        var total = Counts()
         var histories = 0
         let start = ContinuousClock.now
         while histories < count, total.rotations < rotations {
@@ -46,18 +30,17 @@ struct Simulate: ParsableCommand {
             let outcome = simulation.run()
             histories += 1
             total.add(outcome.counts)
-            guard let violation = outcome.violation else { continue }
-            for line in outcome.trace.suffix(trace) { print(line) }
-            print("seed \(outcome.seed), history \(histories): \(violation)")
+            guard outcome.violation != nil else { continue }
+            simulation.isTracing = true
+            let again = simulation.run(events: trace)
+            for line in again.trace { print(line) }
+            print("seed \(outcome.seed), history \(histories): \(again.violation ?? "")")
             throw ExitCode(1)
         }
         print("seeds \(first)...\(first &+ UInt64(max(0, histories - 1))), \(ContinuousClock.now - start)")
         print(total)
     }
 }
-
-// Hashing is seeded anew in each process, and with it the order of sets and dictionaries: not in a history that is to be
-// played again.
 let switchName = "SWIFT_DETERMINISTIC_HASHING"
 if ProcessInfo.processInfo.environment[switchName] == nil {
     setenv(switchName, "1", 1)

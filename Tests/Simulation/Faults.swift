@@ -1,41 +1,70 @@
-/// How often things go wrong, as probabilities for each call or each hour.
-package struct Faults: Sendable {
-    /// For each outside call.
-    package var slow = 0.2
-    package var refusedPassing = 0.02
-    package var refusedForGood = 0.001
-    package var lostBefore = 0.01
-    package var lostAfter = 0.02
-    package var late = 0.005
-    package var crash = 0.004
-    package var keyRefused = 0.01
-    /// For each write of the journal.
-    package var crashAtWrite = 0.003
-    /// For each hour.
-    package var outage = 0.02
-    package var diskFull = 0.002
-    package var suspension = 0.01
-    package var secondProcess = 0.01
-    package var restart = 0.01
-    package var clockJump = 0.0
-    package var policyEdit = 0.01
-    package var command = 0.02
-    package var compromise = 0.002
+/// What can go wrong.
+package enum Fault: Int, Sendable, CaseIterable {
+    // In an outside call.
+    case slow, refusedPassing, refusedForGood, lostBefore, lostAfter, late, crashBeforeCall, crashAfterCall
+    case keyRefused, settlesLate
+    // In a write of the journal.
+    case crashBeforeWrite, crashAfterWrite
+    // In an hour.
+    case outage, diskFull, suspension, secondProcess, restart, clockJump, policyEdit, command, compromise, drift
 
-    package init() {}
-
-    /// Nothing goes wrong.
-    package static var none: Faults {
-        var faults = Faults()
-        for path in all { faults[keyPath: path] = 0 }
-        return faults
+    /// In the words of the summary.
+    package var text: String {
+        switch self {
+        case .slow: "a slow call"
+        case .refusedPassing: "a call refused for now"
+        case .refusedForGood: "a call refused for good"
+        case .lostBefore: "an answer lost, without an effect"
+        case .lostAfter: "an answer lost after the effect"
+        case .late: "an effect that comes after its answer was given up"
+        case .crashBeforeCall: "a crash before the effect of a call"
+        case .crashAfterCall: "a crash after the effect of a call"
+        case .keyRefused: "a new key that is refused"
+        case .settlesLate: "a new key that is not known everywhere at once"
+        case .crashBeforeWrite: "a crash before a write is durable"
+        case .crashAfterWrite: "a crash after a write is durable"
+        case .outage: "an outage of one system"
+        case .diskFull: "a full disk"
+        case .suspension: "a suspended process"
+        case .secondProcess: "a second process beside the first"
+        case .restart: "a restart in good order"
+        case .clockJump: "a jump of the clock"
+        case .policyEdit: "an edited policy"
+        case .command: "a pause, or a rotation by hand"
+        case .compromise: "a key declared compromised"
+        case .drift: "an old value put back by another"
+        }
     }
 
-    private static var all: [WritableKeyPath<Faults, Double>] {
-        [
-            \.slow, \.refusedPassing, \.refusedForGood, \.lostBefore, \.lostAfter, \.late, \.crash, \.keyRefused,
-            \.crashAtWrite, \.outage, \.diskFull, \.suspension, \.secondProcess, \.restart, \.clockJump, \.policyEdit,
-            \.command, \.compromise,
-        ]
+    /// How often it happens in the usual history: the probability for each call, write or hour.
+    fileprivate var usual: Double {
+        switch self {
+        case .slow, .settlesLate: 0.2
+        case .refusedPassing, .lostAfter, .outage, .command: 0.02
+        case .lostBefore, .keyRefused, .suspension, .secondProcess, .restart, .policyEdit, .drift: 0.01
+        case .late: 0.005
+        case .crashBeforeCall, .crashAfterCall, .diskFull, .compromise: 0.002
+        case .crashBeforeWrite, .crashAfterWrite: 0.001_5
+        case .refusedForGood: 0.001
+        case .clockJump: 0
+        }
+    }
+}
+
+/// How often things go wrong, as probabilities for each call, each write or each hour.
+package struct Faults: Sendable {
+    private var probabilities: [Double]
+
+    /// The usual mixture.
+    package init() { probabilities = Fault.allCases.map(\.usual) }
+
+    private init(probabilities: [Double]) { self.probabilities = probabilities }
+
+    /// Nothing goes wrong.
+    package static let none = Faults(probabilities: Fault.allCases.map { _ in 0 })
+
+    package subscript(_ fault: Fault) -> Double {
+        get { probabilities[fault.rawValue] }
+        set { probabilities[fault.rawValue] = newValue }
     }
 }

@@ -1,66 +1,55 @@
 import Foundation
 import KeyturnCore
 
-/// The keys that exist at all issuers of a simulation.
+/// The keys that exist at the issuer of one secret.
 struct KeyStore {
     struct Key {
         let id: String
         let text: String
-        let lineage: Lineage?
-        let createdAt: Double
+        let lineage: Lineage
         let expiresAt: Double?
         var isEnabled = true
-        var lastUse: Double?
         /// From then on the issuer's every server knows it.
         let settledAt: Double
+
+        func works(at now: Double) -> Bool { isEnabled && expiresAt.map { $0 > now } ?? true }
     }
 
-    /// Every key's text begins so: what to look for where no value may be.
-    static let markText = "canary-"
-    static let mark = Data(markText.utf8)
+    private(set) var all: [Key] = []
 
-    private var byID: [String: Key] = [:]
-    private var idByText: [String: String] = [:]
-    private var made = 0
+    subscript(id: String) -> Key? { all.first { $0.id == id } }
 
-    var all: some Collection<Key> { byID.values }
-
-    mutating func freshText() -> String {
-        made += 1
-        return "\(Self.markText)\(made)"
-    }
-
-    mutating func freshID() -> String {
-        made += 1
-        return "key-\(made)"
-    }
-
-    subscript(id: String) -> Key? { byID[id] }
-
-    func key(text: String) -> Key? { idByText[text].flatMap { byID[$0] } }
-
-    func keys(of secret: SecretName) -> [Key] { byID.values.filter { $0.lineage?.secret == secret } }
+    func key(text: String) -> Key? { all.first { $0.text == text } }
 
     mutating func put(_ key: Key) {
-        if let old = byID[key.id] { idByText[old.text] = nil }
-        byID[key.id] = key
-        idByText[key.text] = key.id
+        remove(key.id)
+        all.append(key)
     }
 
-    mutating func remove(_ id: String) {
-        if let key = byID.removeValue(forKey: id) { idByText[key.text] = nil }
+    mutating func remove(_ id: String) { all.removeAll { $0.id == id } }
+
+    mutating func setEnabled(_ id: String, _ isEnabled: Bool) {
+        for index in all.indices where all[index].id == id { all[index].isEnabled = isEnabled }
     }
 
-    mutating func setEnabled(_ id: String, _ isEnabled: Bool) { byID[id]?.isEnabled = isEnabled }
+    func accepts(_ text: String, at now: Double) -> Bool { key(text: text)?.works(at: now) ?? false }
+}
 
-    mutating func use(_ text: String, at now: Double) {
-        if let id = idByText[text] { byID[id]?.lastUse = now }
+/// What every key's text begins with: what to look for where no value may be.
+enum KeyMark {
+    static let text = "canary-"
+    private static let plain = Array(text.utf8)
+    /// The same in base64, for which the last byte, that shares its digits with the next, is left out.
+    private static let encoded = Array(Data(text.utf8.dropLast()).base64EncodedString().utf8)
+
+    static func isIn(_ data: Data) -> Bool {
+        data.withUnsafeBytes { bytes in find(plain, bytes) || find(encoded, bytes) }
     }
 
-    func lastUse(of text: String) -> Double? { key(text: text)?.lastUse }
-
-    func accepts(_ text: String, at now: Double) -> Bool {
-        guard let key = key(text: text) else { return false }
-        return key.isEnabled && key.expiresAt.map { $0 > now } ?? true
+    private static func find(_ mark: [UInt8], _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.count >= mark.count else { return false }
+        return (0...(bytes.count - mark.count)).contains { start in
+            bytes[start] == mark[0] && mark.indices.allSatisfy { bytes[start + $0] == mark[$0] }
+        }
     }
 }

@@ -17,10 +17,14 @@ struct ProcessJournal: Journal {
 
     private func write(_ name: String, _ body: () async throws(JournalError) -> Void) async throws(JournalError) {
         try await enter()
-        if world.diskFullUntil > world.clock.now { throw .full("no space left") }
-        guard world.chance(world.faults.crashAtWrite) else { return try await body() }
+        world.counts.writes += 1
+        switch world.fateOfWrite() {
+        case .durable: return try await body()
+        case .full: throw .full("no space left")
         // Torn or lost before the sync, it is as if it had not been written: the log's checksums see to that.
-        if world.chance(0.5) { try await body() }
+        case .diesBefore: break
+        case .diesAfter: try await body()
+        }
         process.die("journal.\(name)")
         throw Self.dead
     }
@@ -63,7 +67,7 @@ struct ProcessJournal: Journal {
     func claim(_ secret: SecretName, owner: String, now: Date, until: Date) async throws(JournalError) -> Lease? {
         try await enter()
         let lease = try await base.claim(secret, owner: owner, now: now, until: until)
-        world.trace("p\(process.number) claims \(secret): \(lease.map { "token \($0.token)" } ?? "refused")")
+        world.trace(secret, "p\(process.number) claims \(secret): \(lease.map { "token \($0.token)" } ?? "refused")")
         return lease
     }
 
@@ -78,11 +82,13 @@ struct ProcessJournal: Journal {
 
     func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
         try await write("commit") { () throws(JournalError) in
+            let name = change.record.name
+            let before = base.durable(name)
             try await base.commit(change, under: lease)
-            world.trace(
-                "p\(process.number) commits \(change.record.name): \(change.audit.map(\.kind).joined(separator: " "))")
-            world.checkSealed(change)
+            world.trace(name, "p\(process.number) commits \(name): \(change.audit.map(\.kind).joined(separator: " "))")
+            world.checkSealed(change, after: before)
             world.checkRecord(change.record)
+            world.checkOrphans(name)
         }
     }
 
@@ -135,7 +141,8 @@ struct ProcessJournal: Journal {
     }
 
     func postponeAlert(_ alert: QueuedAlert, until: Date) async throws(JournalError) {
-        try await write("postponeAlert") { () throws(JournalError) in try await base.postponeAlert(alert, until: until)
+        try await write("postponeAlert") { () throws(JournalError) in 
+            try await base.postponeAlert(alert, until: until)
         }
     }
 

@@ -21,7 +21,7 @@ final class SimulatedProcess: Timekeeper, @unchecked Sendable {
         guard !isDead else { return }
         isDead = true
         world.counts.crashes += 1
-        world.trace("process \(number) dies at \(place)")
+        world.trace(nil, "process \(number) dies at \(place)")
         for id in sleepers { world.clock.cancel(id) }
         sleepers = []
     }
@@ -47,10 +47,9 @@ final class SimulatedProcess: Timekeeper, @unchecked Sendable {
     }
 
     func wait(_ seconds: Double) async throws {
-        await Task.yield()
         guard !isDead, !world.isOver else { throw CancellationError() }
         try Task.checkCancellation()
-        guard seconds > 0 else { return }
+        guard seconds > 0 else { return await Task.yield() }
         let id = world.clock.makeID()
         sleepers.insert(id)
         defer { sleepers.remove(id) }

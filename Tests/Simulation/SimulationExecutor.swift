@@ -18,17 +18,41 @@ final class SimulationExecutor: TaskExecutor {
         state.withLock { $0.jobs.append(job) }
     }
 
+    /// Runs `body` until it ends, with the world's time moving on whenever nothing else can.
+    func play(_ world: World, _ body: @escaping @Sendable () async -> Void) {
+        let finished = Flag()
+        Task(executorPreference: self) {
+            await body()
+            finished.isSet = true
+        }
+        var steps = 0
+        while true {
+            runUntilIdle()
+            if finished.isSet { return }
+            steps += 1
+            if steps > Self.mostSteps { world.fail(7, nil, "it never comes to rest") }
+            guard world.clock.advance() else { return world.fail(7, nil, "everything waits for nothing") }
+        }
+    }
+
+    private static let mostSteps = 20_000_000
+
+    private final class Flag: @unchecked Sendable {
+        // @unchecked: used by the simulation's one thread alone.
+        var isSet = false
+    }
+
     /// Runs jobs until none is ready.
-    func runUntilIdle() {
+    private func runUntilIdle() {
         let executor = asUnownedTaskExecutor()
         while let job = next() { job.runSynchronously(on: executor) }
     }
 
     private func next() -> UnownedJob? {
         state.withLock { state in
-            guard !state.jobs.isEmpty else { return nil }
-            let index = state.jobs.count == 1 ? 0 : Int.random(in: 0..<state.jobs.count, using: &state.generator)
-            state.jobs.swapAt(index, state.jobs.count - 1)
+            let count = state.jobs.count
+            guard count > 1 else { return state.jobs.popLast() }
+            state.jobs.swapAt(Int(state.generator.next() % UInt64(count)), count - 1)
             return state.jobs.popLast()
         }
     }

@@ -21,34 +21,34 @@ struct WorldBackend: Backend {
         return try await call.run("stage", write.secret) {
             world.checkIntent(write.secret, .stage(backend: target.backend), version: write.version)
         } _: { () throws(SystemError) in
-            world.places[target, default: World.Place(isStaging: true)].versions[write.version] = write.value
+            world.place(target)?.versions[write.version] = write.value
             return .staged(["v": "\(write.version)"])
         }
     }
 
     func promote(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> Receipt {
         let world = world
-        let isStaging = isStaging
         return try await call.run("promote", write.secret, mayBeLate: true) {
             world.checkIntent(write.secret, .promote(backend: target.backend), version: write.version)
         } _: { () throws(SystemError) in
-            var place = world.places[target] ?? World.Place(isStaging: isStaging)
+            guard let place = world.place(target), let secret = world.secrets[write.secret] else {
+                throw SystemError(.notFound, "no such place")
+            }
             if let number = place.current, let present = place.versions[number], !present.matches(write.value) {
                 guard write.replaces?.value?.matches(present) == true || write.mayOverwrite else {
                     throw SystemError(.conflict, "another value is current")
                 }
             }
             place.versions[write.version] = write.value
-            world.places[target] = place
-            world.setCurrent(write.version, at: target, for: write.secret)
+            world.setCurrent(write.version, at: place, of: secret)
             return ["v": "\(write.version)"]
         }
     }
 
     func read(_ selection: StoredSelection, at target: BackendTarget) async throws(SystemError) -> StoredValue? {
         let world = world
-        return try await call.run("read", nil) { () throws(SystemError) in
-            guard let place = world.places[target] else { return nil }
+        return try await call.run("read", nil, changes: false) { () throws(SystemError) in
+            guard let place = world.place(target) else { return nil }
             let number: Int?
             switch selection {
             case .current: number = place.current
@@ -71,15 +71,15 @@ struct WorldBackend: Backend {
     ) async throws(SystemError) {
         let world = world
         try await call.run(name, version.secret) { () throws(SystemError) in
-            guard world.places[target]?.current != version.version else { return }
-            world.places[target]?.versions[version.version] = nil
+            guard let place = world.place(target), place.current != version.version else { return }
+            place.versions[version.version] = nil
         }
     }
 
     func list(at target: BackendTarget) async throws(SystemError) -> [ListedVersion] {
         let world = world
-        return try await call.run("list", nil) { () throws(SystemError) in
-            guard let place = world.places[target] else { return [] }
+        return try await call.run("list", nil, changes: false) { () throws(SystemError) in
+            guard let place = world.place(target) else { return [] }
             return place.versions.keys.sorted().map {
                 ListedVersion(identifier: "\($0)", version: $0, isCurrent: $0 == place.current)
             }
@@ -87,6 +87,6 @@ struct WorldBackend: Backend {
     }
 
     func probe(_ target: BackendTarget) async throws(SystemError) {
-        try await call.run("probe", nil) { () throws(SystemError) in }
+        try await call.run("probe", nil, changes: false) { () throws(SystemError) in }
     }
 }

@@ -23,10 +23,10 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
     func prepare(_ request: IssueRequest) async throws(SystemError) -> IssuePreparation {
         let world = world
         let kind = traits.kind
-        return try await call.run("prepare", nil) { () throws(SystemError) in
+        return try await call.run("prepare", request.lineage.secret, changes: false) { () throws(SystemError) in
             switch kind {
             case .chosen:
-                let text = world.keys.freshText()
+                let text = world.freshText()
                 return IssuePreparation(chosen: KeyMaterial(value: SecretValue(utf8: text)))
             case .slots:
                 let held = world.journal.durable(request.lineage.secret)?.current?.keyID
@@ -45,15 +45,19 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
             world.checkIntent(lineage.secret, .issue, version: lineage.version, nonce: lineage.nonce)
         } _: {
             () throws(SystemError) in
-            let text = prepared.chosen?.value.exposedText() ?? world.keys.freshText()
-            let id = prepared.notes["slot"] ?? (kind == .chosen ? "chosen-\(lineage.nonce)" : world.keys.freshID())
-            if kind == .slots, let old = world.keys[id] { world.checkRetiring(old.text, of: lineage.secret) }
+            let text = prepared.chosen?.value.exposedText() ?? world.freshText()
+            let id = prepared.notes["slot"] ?? (kind == .chosen ? "chosen-\(lineage.nonce)" : world.freshID())
+            guard let secret = world.secrets[lineage.secret] else { throw SystemError(.notFound, "no such subject") }
+            if kind == .slots, let old = secret.keys[id] { world.checkRetiring(old.text, of: secret) }
             let now = world.clock.now
             let expiresAt = kind == .slots ? nil : request.lifetime.map { now + Double($0) }
-            world.keys.put(
+            secret.keys.put(
                 KeyStore.Key(
-                    id: id, text: text, lineage: lineage, createdAt: now, expiresAt: expiresAt,
-                    settledAt: world.chance(0.2) ? now + world.between(0, 20) : now))
+                    id: id, text: text, lineage: lineage, expiresAt: expiresAt,
+                    settledAt: world.happens(.settlesLate) ? now + world.between(0, 20) : now))
+            if let expiresAt {
+                world.clock.at(expiresAt) { if secret.keys[id] != nil { world.checkServed(secret.name) } }
+            }
             return IssuedKey(
                 material: KeyMaterial(value: SecretValue(utf8: text)), keyID: id, issuedAt: world.clock.date,
                 expiresAt: expiresAt.map(Date.init(timeIntervalSince1970:))
@@ -65,7 +69,7 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
         let world = world
         let kind = traits.kind
         let process = call.process
-        return try await call.run("resolve", request.lineage.secret) { () throws(SystemError) in
+        return try await call.run("resolve", request.lineage.secret, changes: false) { () throws(SystemError) in
             switch kind {
             case .chosen, .slots: return .neverMade
             case .unlistable:
@@ -76,7 +80,8 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
                         request.intendedAt.addingTimeInterval(Double($0) + Self.listingPatience)
                     })
             case .listable:
-                let found = world.keys.all.filter { $0.lineage == request.lineage }.map(\.id)
+                let keys = world.secrets[request.lineage.secret]?.keys.all ?? []
+                let found = keys.filter { $0.lineage == request.lineage }.map(\.id)
                 guard found.isEmpty else { return .orphaned(keyIDs: found) }
                 let waited = process.now().timeIntervalSince(request.intendedAt)
                 return waited < Self.listingPatience
@@ -87,13 +92,14 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
 
     func check(_ key: KeyHandle) async throws(SystemError) -> KeyCheck {
         let world = world
-        return try await call.run("check", key.secret) { () throws(SystemError) in
+        return try await call.run("check", key.secret, changes: false) { () throws(SystemError) in
             guard let text = key.material?.value.exposedText() else { return .cannotTell }
-            guard let found = world.keys.key(text: text) else { return .refused("unknown key") }
-            let isNew = world.secrets[key.secret]?.everServed.contains(text) != true
-            if isNew, world.chance(world.faults.keyRefused) { return .refused("rejected") }
+            guard let secret = world.secrets[key.secret], let found = secret.keys.key(text: text) else {
+                return .refused("unknown key")
+            }
+            if !secret.everServed.contains(text), world.happens(.keyRefused) { return .refused("rejected") }
             if world.clock.now < found.settledAt { return .notYet("not known everywhere yet") }
-            return world.accepts(text) ? .works : .refused("disabled or expired")
+            return found.works(at: world.clock.now) ? .works : .refused("disabled or expired")
         }
     }
 
@@ -101,11 +107,11 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
         let world = world
         let kind = traits.kind
         try await call.run("revoke", key.secret) { () throws(SystemError) in
-            guard let id = key.keyID, let found = world.keys[id] else { return }
+            guard let secret = world.secrets[key.secret], let id = key.keyID, let found = secret.keys[id] else { return }
             // A slot that holds another key by now is not the one that is meant.
             if kind == .slots, let text = key.material?.value.exposedText(), text != found.text { return }
-            world.checkRetiring(found.text, of: key.secret)
-            world.keys.remove(id)
+            world.checkRetiring(found.text, of: secret)
+            secret.keys.remove(id)
             world.counts.retired += 1
         }
     }
@@ -113,24 +119,31 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
     func disable(_ key: KeyHandle) async throws(SystemError) {
         let world = world
         try await call.run("disable", key.secret) { () throws(SystemError) in
-            guard let id = key.keyID, let found = world.keys[id] else { throw SystemError(.notFound, "no such key") }
-            world.checkRetiring(found.text, of: key.secret)
-            world.keys.setEnabled(id, false)
+            guard let secret = world.secrets[key.secret], let id = key.keyID, let found = secret.keys[id] else {
+                throw SystemError(.notFound, "no such key")
+            }
+            world.checkRetiring(found.text, of: secret)
+            secret.keys.setEnabled(id, false)
         }
     }
 
     func enable(_ key: KeyHandle) async throws(SystemError) {
         let world = world
         try await call.run("enable", key.secret) { () throws(SystemError) in
-            guard let id = key.keyID, world.keys[id] != nil else { throw SystemError(.notFound, "no such key") }
-            world.keys.setEnabled(id, true)
+            guard let secret = world.secrets[key.secret], let id = key.keyID, secret.keys[id] != nil else {
+                throw SystemError(.notFound, "no such key")
+            }
+            secret.keys.setEnabled(id, true)
         }
     }
 
     func lastUse(of key: KeyHandle) async throws(SystemError) -> Date? {
         let world = world
-        return try await call.run("lastUse", key.secret) { () throws(SystemError) in
-            key.keyID.flatMap { world.keys[$0]?.lastUse }.map(Date.init(timeIntervalSince1970:))
+        return try await call.run("lastUse", key.secret, changes: false) { () throws(SystemError) in
+            guard let secret = world.secrets[key.secret], let found = key.keyID.flatMap({ secret.keys[$0] }) else {
+                return nil
+            }
+            return secret.lastUse(of: found.text, until: world.clock.now).map(Date.init(timeIntervalSince1970:))
         }
     }
 }

@@ -23,8 +23,10 @@ package final class MemoryJournal: Journal {
     }
 
     private let state = Mutex(State())
+    private let keepsAudit: Bool
 
-    package init() {}
+    /// - Parameter keepsAudit: whether audit entries are chained and kept. Long simulations do without.
+    package init(keepsAudit: Bool = true) { self.keepsAudit = keepsAudit }
 
     // MARK: For tests
 
@@ -40,10 +42,8 @@ package final class MemoryJournal: Journal {
     }
     package var entryCount: Int { state.withLock { $0.entries.count } }
 
-    /// Forgets all but the newest entries, for long simulations. The chain can't be checked from its start after that.
-    package func forgetEntries(keeping count: Int) {
-        state.withLock { $0.entries.removeFirst(max(0, $0.entries.count - count)) }
-    }
+    package func hasOrphan(_ id: String) -> Bool { state.withLock { $0.orphans[id] != nil } }
+    package func nextDue(of secret: SecretName) -> Date? { state.withLock { $0.rows[secret]?.nextDue } }
 
     /// `count` commits fail in their last step, after some that do not; `isWritten` leaves there what they wrote.
     package func failSyncs(after skipped: Int, _ count: Int, isWritten: Bool) {
@@ -57,7 +57,7 @@ package final class MemoryJournal: Journal {
             row.nextDue = date
             state.rows[secret] = row
             let kind = paused ? "secret.paused" : "secret.resumed"
-            Self.append(AuditEvent(at: date, kind: kind, secret: secret, actor: actor), &state)
+            append(AuditEvent(at: date, kind: kind, secret: secret, actor: actor), &state)
         }
     }
 
@@ -157,7 +157,7 @@ package final class MemoryJournal: Journal {
                 state.rows[lease.secret]?.record.repairSince = nil
             }
             state.rows[lease.secret]?.nextDue = change.nextDue
-            for event in change.audit { Self.append(event, &state) }
+            for event in change.audit { append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
             for orphan in change.orphans { state.orphans[orphan.id] = orphan }
             if fails { throw .failed("the sync failed") }
@@ -180,7 +180,7 @@ package final class MemoryJournal: Journal {
             row.record.request = request.joined(with: row.record.request)
             row.nextDue = request.at
             state.rows[secret] = row
-            Self.append(request.auditEvent(of: secret, actor: actor), &state)
+            append(request.auditEvent(of: secret, actor: actor), &state)
         }
     }
 
@@ -204,7 +204,7 @@ package final class MemoryJournal: Journal {
         markPaused(paused, of: secret, at: date, actor: actor)
     }
 
-    package func audit(_ event: AuditEvent) async throws(JournalError) { state.withLock { Self.append(event, &$0) } }
+    package func audit(_ event: AuditEvent) async throws(JournalError) { state.withLock { append(event, &$0) } }
 
     package func auditEntries(
         of secret: SecretName?, after: Int64, limit: Int
@@ -264,7 +264,8 @@ package final class MemoryJournal: Journal {
         state.queue.append(alert)
     }
 
-    private static func append(_ event: AuditEvent, _ state: inout State) {
+    private func append(_ event: AuditEvent, _ state: inout State) {
+        guard keepsAudit else { return }
         let sequence = (state.entries.last?.sequence ?? 0) + 1
         let previous = state.entries.last?.hash ?? AuditChain.start
         state.entries.append(
