@@ -46,10 +46,17 @@ enum KeyMark {
         data.withUnsafeBytes { bytes in find(plain, bytes) || find(encoded, bytes) }
     }
 
+    static func isIn(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { find(plain, UnsafeRawBufferPointer($0)) }
+    }
+
     private static func find(_ mark: [UInt8], _ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard bytes.count >= mark.count else { return false }
-        return (0...(bytes.count - mark.count)).contains { start in
-            bytes[start] == mark[0] && mark.indices.allSatisfy { bytes[start + $0] == mark[$0] }
+        var start = 0
+        while start + mark.count <= bytes.count {
+            if bytes[start] == mark[0], mark.indices.allSatisfy({ bytes[start + $0] == mark[$0] }) { return true }
+            start += 1
         }
+        return false
     }
 }

@@ -141,7 +141,7 @@ struct ProcessJournal: Journal {
     }
 
     func postponeAlert(_ alert: QueuedAlert, until: Date) async throws(JournalError) {
-        try await write("postponeAlert") { () throws(JournalError) in 
+        try await write("postponeAlert") { () throws(JournalError) in
             try await base.postponeAlert(alert, until: until)
         }
     }

@@ -25,39 +25,40 @@ extension World {
     /// Promise 2, on what is durable.
     func checkRecord(_ record: SecretRecord) {
         counts.checks += 1
-        var current = 0
-        var pending: VersionRecord?
-        for version in record.versions {
-            if version.stage == .current { current += 1 }
-            if version.stage == .pending {
-                if pending != nil { fail(2, record.name, "\(record.name) has two pending versions") }
-                pending = version
+        let name = record.name
+        if record.versions.count(where: { $0.stage == .current }) > 1 {
+            fail(2, name, "\(name) has two current versions")
+        }
+        if let pending = record.versions.firstIndex(where: { $0.stage == .pending }) {
+            if record.versions.count(where: { $0.stage == .pending }) > 1 {
+                fail(2, name, "\(name) has two pending versions")
             }
-            if version.tainted, let secret = secrets[record.name],
-                let text = version.keyID.flatMap({ secret.keys[$0]?.text })
-            {
-                secret.tainted.insert(text)
+            let number = record.versions[pending].number
+            if record.rotation?.version != number {
+                fail(2, name, "version \(number) of \(name) is pending without a rotation")
             }
         }
-        if current > 1 { fail(2, record.name, "\(record.name) has two current versions") }
-        if let pending, record.rotation?.version != pending.number {
-            fail(2, record.name, "version \(pending.number) of \(record.name) is pending without a rotation")
+        if let secret = secrets[name], record.versions.contains(where: \.tainted) {
+            let tainted = record.versions.filter(\.tainted).compactMap(\.keyID)
+            secret.tainted.formUnion(tainted.compactMap { secret.keys[$0]?.text })
         }
         notePromotion(record)
     }
 
     /// Promise 7: none run twice.
     private func notePromotion(_ record: SecretRecord) {
-        guard let current = record.current, let secret = secrets[record.name], current.number != secret.lastVersion
+        guard let index = record.versions.lastIndex(where: { $0.stage == .current }),
+            let secret = secrets[record.name], record.versions[index].number != secret.lastVersion
         else { return }
+        let number = record.versions[index].number
         counts.rotations += 1
         if let last = secret.lastPromotion, !secret.mayRotateEarly, clock.now - last < secret.every * 0.8 {
             fail(7, record.name, "\(record.name) rotated again after \(Int(clock.now - last)) s")
         }
         secret.lastPromotion = clock.now
-        secret.lastVersion = current.number
+        secret.lastVersion = number
         secret.mayRotateEarly = false
-        trace(record.name, "\(record.name): version \(current.number) is current")
+        trace(record.name, "\(record.name): version \(number) is current")
     }
 
     /// Promise 3: each key that exists is accounted for.
@@ -66,8 +67,9 @@ extension World {
         guard let secret = secrets[name], secret.kind != .slots else { return }
         let record = journal.durable(name)
         for key in secret.keys.all where key.expiresAt.map({ $0 > clock.now }) ?? true {
-            let known = record?.versions.last { $0.keyID == key.id }
-            if known?.stage.mayExistAtIssuer == true { continue }
+            if record?.versions.contains(where: { $0.keyID == key.id && $0.stage.mayExistAtIssuer }) == true {
+                continue
+            }
             if record?.rotation?.issueIntent?.nonce == key.lineage.nonce { continue }
             if journal.hasOrphan(key.lineage.description) { continue }
             fail(3, name, "key \(key.id) of \(name), version \(key.lineage.version), is an orphan")
@@ -121,11 +123,14 @@ extension World {
     func checkSealed(_ change: JournalChange, after before: SecretRecord?) {
         counts.checks += 1
         let name = change.record.name
-        for version in change.record.versions.reversed() {
-            guard let sealed = version.sealed else { continue }
-            // What was written before was looked at then.
-            if before?.version(version.number)?.sealed == sealed { break }
-            if KeyMark.isIn(sealed) { fail(6, name, "version \(version.number) of \(name) is written unsealed") }
+        // What was written before was looked at then.
+        let versions = change.record.versions
+        for index in versions.indices
+        where before?.versions.indices.contains(index) != true
+            || before?.versions[index].sealed != versions[index].sealed
+        {
+            guard let sealed = versions[index].sealed, KeyMark.isIn(sealed) else { continue }
+            fail(6, name, "version \(versions[index].number) of \(name) is written unsealed")
         }
         if let chosen = change.record.rotation?.issueIntent?.sealedChosen,
             before?.rotation?.issueIntent?.sealedChosen != chosen, KeyMark.isIn(chosen)
@@ -137,6 +142,6 @@ extension World {
     }
 
     private func checkTold(_ texts: some Sequence<String>, of name: SecretName) {
-        if texts.contains(where: { $0.contains(KeyMark.text) }) { fail(6, name, "a value of \(name) is told") }
+        if texts.contains(where: KeyMark.isIn) { fail(6, name, "a value of \(name) is told") }
     }
 }

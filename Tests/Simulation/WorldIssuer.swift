@@ -107,7 +107,9 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
         let world = world
         let kind = traits.kind
         try await call.run("revoke", key.secret) { () throws(SystemError) in
-            guard let secret = world.secrets[key.secret], let id = key.keyID, let found = secret.keys[id] else { return }
+            guard let secret = world.secrets[key.secret], let id = key.keyID, let found = secret.keys[id] else {
+                return
+            }
             // A slot that holds another key by now is not the one that is meant.
             if kind == .slots, let text = key.material?.value.exposedText(), text != found.text { return }
             world.checkRetiring(found.text, of: secret)

@@ -4,16 +4,34 @@ import Synchronization
 
 /// The journal's contract in memory. What it holds can be looked at from outside at any moment.
 package final class MemoryJournal: Journal {
-    private struct Row {
+    private final class Row {
         var record: SecretRecord
         var nextDue: Date?
         var owner: String?
         var leaseUntil = Date.distantPast
         var token: Int64 = 0
+
+        init(_ secret: SecretName) { record = SecretRecord(name: secret) }
+
+        init(copying other: Row) {
+            record = other.record
+            nextDue = other.nextDue
+            owner = other.owner
+            leaseUntil = other.leaseUntil
+            token = other.token
+        }
     }
 
     private struct State {
         var rows: [SecretName: Row] = [:]
+
+        mutating func row(_ secret: SecretName) -> Row {
+            if let row = rows[secret] { return row }
+            let row = Row(secret)
+            rows[secret] = row
+            return row
+        }
+
         var entries: [AuditEntry] = []
         var queue: [QueuedAlert] = []
         var orphans: [String: OrphanRecord] = [:]
@@ -35,11 +53,16 @@ package final class MemoryJournal: Journal {
     package var durableOrphans: [String: OrphanRecord] { state.withLock { $0.orphans } }
     /// A copy, as a backup is one.
     package func copy() -> MemoryJournal {
-        let copy = MemoryJournal()
-        let saved = state.withLock { $0 }
+        let copy = MemoryJournal(keepsAudit: keepsAudit)
+        let saved = state.withLock { state in
+            var saved = state
+            saved.rows = state.rows.mapValues { Row(copying: $0) }
+            return saved
+        }
         copy.state.withLock { $0 = saved }
         return copy
     }
+
     package var entryCount: Int { state.withLock { $0.entries.count } }
 
     package func hasOrphan(_ id: String) -> Bool { state.withLock { $0.orphans[id] != nil } }
@@ -52,10 +75,9 @@ package final class MemoryJournal: Journal {
 
     package func markPaused(_ paused: Bool, of secret: SecretName, at date: Date, actor: String) {
         state.withLock { state in
-            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            let row = state.row(secret)
             row.record.pausedSince = paused ? row.record.pausedSince ?? date : nil
             row.nextDue = date
-            state.rows[secret] = row
             let kind = paused ? "secret.paused" : "secret.resumed"
             append(AuditEvent(at: date, kind: kind, secret: secret, actor: actor), &state)
         }
@@ -77,7 +99,7 @@ package final class MemoryJournal: Journal {
     ) async throws(JournalError) {
         state.withLock { state in
             change(&state.installation)
-            for event in audit { Self.append(event, &state) }
+            for event in audit { append(event, &state) }
             for alert in alerts { Self.put(alert, &state) }
         }
     }
@@ -87,7 +109,7 @@ package final class MemoryJournal: Journal {
             state.generation += 1
             state.installation.restored = nil
             Self.lookAtAll(at: date, &state)
-            Self.append(audit, &state)
+            append(audit, &state)
         }
     }
 
@@ -96,11 +118,7 @@ package final class MemoryJournal: Journal {
     }
 
     private static func lookAtAll(at date: Date, _ state: inout State) {
-        state.rows = state.rows.mapValues { row in
-            var row = row
-            row.nextDue = min(date, row.nextDue ?? date)
-            return row
-        }
+        for row in state.rows.values { row.nextDue = min(date, row.nextDue ?? date) }
         for index in state.queue.indices {
             state.queue[index].nextAttempt = min(date, state.queue[index].nextAttempt)
         }
@@ -116,47 +134,41 @@ package final class MemoryJournal: Journal {
         _ secret: SecretName, owner: String, now: Date, until: Date
     ) async throws(JournalError) -> Lease? {
         state.withLock { state in
-            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            let row = state.row(secret)
             guard row.owner == nil || row.owner == owner || row.leaseUntil <= now else { return nil }
             row.owner = owner
             row.leaseUntil = until
             row.token += 1
-            state.rows[secret] = row
             return Lease(secret: secret, owner: owner, token: row.token)
         }
     }
 
     package func renew(_ lease: Lease, until: Date) async throws(JournalError) {
         try change { (state) throws(JournalError) in
-            try Self.check(lease, state)
-            state.rows[lease.secret]?.leaseUntil = until
+            try Self.row(of: lease, state).leaseUntil = until
         }
     }
 
     package func release(_ lease: Lease) async throws(JournalError) {
         state.withLock { state in
-            guard state.rows[lease.secret]?.token == lease.token else { return }
-            state.rows[lease.secret]?.owner = nil
+            guard let row = state.rows[lease.secret], row.token == lease.token else { return }
+            row.owner = nil
         }
     }
 
     package func commit(_ change: JournalChange, under lease: Lease) async throws(JournalError) {
         try self.change { (state) throws(JournalError) in
-            try Self.check(lease, state)
+            let row = try Self.row(of: lease, state)
             state.syncFailures.skipped -= 1
             let fails = state.syncFailures.skipped < 0 && state.syncFailures.count > 0
             if fails { state.syncFailures.count -= 1 }
             if fails, !state.syncFailures.isWritten { throw .failed("the sync failed") }
-            let wishes = state.rows[lease.secret]?.record.wishes ?? SecretWishes()
-            state.rows[lease.secret]?.record = change.record
-            state.rows[lease.secret]?.record.wishes = wishes
-            if let fulfilled = change.fulfilled, wishes.request == fulfilled {
-                state.rows[lease.secret]?.record.request = nil
-            }
-            if let repaired = change.repaired, wishes.repairSince == repaired {
-                state.rows[lease.secret]?.record.repairSince = nil
-            }
-            state.rows[lease.secret]?.nextDue = change.nextDue
+            let wishes = row.record.wishes
+            row.record = change.record
+            row.record.wishes = wishes
+            if let fulfilled = change.fulfilled, wishes.request == fulfilled { row.record.request = nil }
+            if let repaired = change.repaired, wishes.repairSince == repaired { row.record.repairSince = nil }
+            row.nextDue = change.nextDue
             for event in change.audit { append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
             for orphan in change.orphans { state.orphans[orphan.id] = orphan }
@@ -166,31 +178,31 @@ package final class MemoryJournal: Journal {
 
     package func due(by date: Date, limit: Int) async throws(JournalError) -> [DueSecret] {
         let due = state.withLock { state in
-            state.rows.compactMap { name, row in row.nextDue.map { DueSecret(secret: name, at: $0) } }
+            state.rows.compactMap { name, row -> DueSecret? in
+                guard let at = row.nextDue, at <= date else { return nil }
+                return DueSecret(secret: name, at: at)
+            }
         }
-        return Array(
-            due.filter { $0.at <= date }.sorted { ($0.at, $0.secret) < ($1.at, $1.secret) }.prefix(limit))
+        return Array(due.sorted { ($0.at, $0.secret) < ($1.at, $1.secret) }.prefix(limit))
     }
 
     package func request(
         _ request: SecretRecord.RotationRequest, of secret: SecretName, actor: String
     ) async throws(JournalError) {
         state.withLock { state in
-            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            let row = state.row(secret)
             row.record.request = request.joined(with: row.record.request)
             row.nextDue = request.at
-            state.rows[secret] = row
             append(request.auditEvent(of: secret, actor: actor), &state)
         }
     }
 
     package func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {
         state.withLock { state in
-            var row = state.rows[secret] ?? Row(record: SecretRecord(name: secret))
+            let row = state.row(secret)
             row.record.repairSince = date
             row.nextDue = date
-            state.rows[secret] = row
-            Self.append(AuditEvent(at: date, kind: "distribution.requested", secret: secret, actor: actor), &state)
+            append(AuditEvent(at: date, kind: "distribution.requested", secret: secret, actor: actor), &state)
         }
     }
 
@@ -253,10 +265,11 @@ package final class MemoryJournal: Journal {
         try result.get()
     }
 
-    private static func check(_ lease: Lease, _ state: State) throws(JournalError) {
+    private static func row(of lease: Lease, _ state: State) throws(JournalError) -> Row {
         guard let row = state.rows[lease.secret], row.token == lease.token, row.owner == lease.owner else {
             throw .leaseLost(lease.secret)
         }
+        return row
     }
 
     private static func put(_ alert: QueuedAlert, _ state: inout State) {

@@ -38,10 +38,31 @@ package struct KeyMaterial: Sendable {
     }
 
     /// Reads what ``encoded()`` wrote; `nil` when the bytes are something else.
+    ///
+    /// No general reader of JSON: one would leave copies of the values behind in strings of its own.
     package init?(decoding sealed: SecretValue) {
-        let decoded = sealed.withUnsafeBytes { try? JSONDecoder().decode([String: Data].self, from: Data($0)) }
+        let decoded = sealed.withUnsafeBytes { bytes -> [String: SecretValue]? in
+            var rest = bytes[...]
+            var fields: [String: SecretValue] = [:]
+            guard rest.popFirst() == UInt8(ascii: "{") else { return nil }
+            repeat {
+                guard let name = Self.popQuoted(&rest), rest.popFirst() == UInt8(ascii: ":"),
+                    let text = Self.popQuoted(&rest), let value = Data(base64Encoded: Data(text))
+                else { return nil }
+                fields[String(decoding: name, as: UTF8.self)] = SecretValue(value)
+            } while rest.first == UInt8(ascii: ",") && rest.popFirst() != nil
+            return rest.elementsEqual("}".utf8) ? fields : nil
+        }
         guard let decoded, let value = decoded[Self.valueField] else { return nil }
-        self.init(value: SecretValue(value), fields: decoded.mapValues { SecretValue($0) })
+        self.init(value: value, fields: decoded)
+    }
+
+    /// Takes a text in quotation marks off the front; neither names nor base64 hold any that need an escape.
+    private static func popQuoted(_ rest: inout Slice<UnsafeRawBufferPointer>) -> Slice<UnsafeRawBufferPointer>? {
+        let mark = UInt8(ascii: "\"")
+        guard rest.popFirst() == mark, let end = rest.firstIndex(of: mark) else { return nil }
+        defer { rest = rest[(end + 1)...] }
+        return rest[..<end]
     }
 
     /// Whether both hold the same fields with the same bytes.

@@ -37,11 +37,15 @@ struct SecretWorker {
         try await UnknownOutcomes(core: core, workplace: workplace, secret: secret).examine(&session)
         var outcome = WorkOutcome(secret: secret, result: .nothingDue)
         var waited = 0.0
+        var plan: SecretPlan
         while true {
             try await session.refreshWishes()
-            try await tell(policy, &session)
             let before = session.record
-            try await rotate(policy, &session, &outcome)
+            try await RotationDriver(core: core, workplace: workplace, policy: policy, secret: secret)
+                .letRotationRepair(&session)
+            plan = try await self.plan(session.record, policy)
+            try await tell(policy, plan, &session)
+            try await rotate(policy, plan, &session, &outcome)
             if !outcome.isParked { try await retire(policy, &session, &outcome) }
             if outcome.isParked || core.stop.isAsked { break }
             if session.record != before { continue }
@@ -49,7 +53,8 @@ struct SecretWorker {
             waited += pause
             do throws(SystemError) { try await core.pause(pause) } catch { break }
         }
-        let plan = try await plan(session.record, policy)
+        // Where the last round changed nothing, its plan stands.
+        if outcome.isParked || core.stop.isAsked { plan = try await self.plan(session.record, policy) }
         let desk = desk(policy)
         try await session.finish(nextDue: outcome.isParked ? desk.now : plan.nextLook) { _, _ in }
         outcome.quarantine = session.record.quarantine
@@ -58,12 +63,8 @@ struct SecretWorker {
     }
 
     private func rotate(
-        _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
+        _ policy: Policy?, _ plan: SecretPlan, _ session: inout SecretSession, _ outcome: inout WorkOutcome
     ) async throws(JournalError) {
-        try await RotationDriver(
-            core: core, workplace: workplace, policy: policy, secret: session.record.name
-        ).letRotationRepair(&session)
-        let plan = try await plan(session.record, policy)
         guard plan.isDue(at: core.time.now()), !core.stop.isAsked else { return }
         let driver = RotationDriver(core: core, workplace: workplace, policy: policy, secret: session.record.name)
         if session.record.rotation == nil { try await driver.begin(&session, because: plan.reason) }
@@ -79,9 +80,9 @@ struct SecretWorker {
     private func retire(
         _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
     ) async throws(JournalError) {
-        guard session.record.quarantine == nil, session.record.pausedSince == nil, session.record.rotation == nil else {
-            return
-        }
+        guard session.record.quarantine == nil, session.record.pausedSince == nil, session.record.rotation == nil,
+            session.record.versions.contains(where: \.isLeaving)
+        else { return }
         // A retirement without a closed gate is planned for the moment of planning, so that the time is read after it.
         let retirements = try await plan(session.record, policy).retirements
         let now = core.time.now()
@@ -136,9 +137,10 @@ struct SecretWorker {
     }
 
     /// Overdue and expired are told once, when they come true.
-    private func tell(_ policy: Policy?, _ session: inout SecretSession) async throws(JournalError) {
+    private func tell(
+        _ policy: Policy?, _ plan: SecretPlan, _ session: inout SecretSession
+    ) async throws(JournalError) {
         guard policy != nil else { return }
-        let plan = try await plan(session.record, policy)
         let desk = desk(policy)
         let record = session.record
         let isExpired = plan.state == .expired && record.firing[AlertEvent.Kind.keyExpired.rawValue] == nil
