@@ -4,7 +4,7 @@ import Logging
 import Synchronization
 
 /// What every worker of an engine shares.
-struct EngineCore: Sendable {
+final class EngineCore: Sendable {
     let journal: any Journal
     let sealer: any Sealer
     let time: any Timekeeper
@@ -20,6 +20,24 @@ struct EngineCore: Sendable {
     /// Set once a stop is asked for: no new step begins.
     let stop: StopSignal
     let clock: ClockWatch
+
+    init(
+        journal: any Journal, sealer: any Sealer, time: any Timekeeper, settings: EngineSettings, gates: SystemGates,
+        logger: Logger, owner: String, installation: Installation, random: SharedRandomness, stop: StopSignal,
+        clock: ClockWatch
+    ) {
+        self.journal = journal
+        self.sealer = sealer
+        self.time = time
+        self.settings = settings
+        self.gates = gates
+        self.logger = logger
+        self.owner = owner
+        self.installation = installation
+        self.random = random
+        self.stop = stop
+        self.clock = clock
+    }
 }
 
 /// A random source that several tasks share.

@@ -43,7 +43,9 @@ package enum Fault: Int, Sendable, CaseIterable {
         case .refusedPassing, .lostAfter, .outage, .command: 0.02
         case .lostBefore, .keyRefused, .suspension, .secondProcess, .restart, .policyEdit, .drift: 0.01
         case .late: 0.005
-        case .crashBeforeCall, .crashAfterCall, .diskFull, .compromise: 0.002
+        case .crashBeforeCall, .crashAfterCall, .diskFull: 0.002
+        // Of the rotations by hand.
+        case .compromise: 0.1
         case .crashBeforeWrite, .crashAfterWrite: 0.001_5
         case .refusedForGood: 0.001
         case .clockJump: 0

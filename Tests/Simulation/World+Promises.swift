@@ -26,19 +26,20 @@ extension World {
     func checkRecord(_ record: SecretRecord) {
         counts.checks += 1
         let name = record.name
-        if record.versions.count(where: { $0.stage == .current }) > 1 {
-            fail(2, name, "\(name) has two current versions")
+        var isTainted = false
+        var current = 0
+        var pending: [Int] = []
+        for index in record.versions.indices {
+            if record.versions[index].stage == .current { current += 1 }
+            if record.versions[index].stage == .pending { pending.append(record.versions[index].number) }
+            isTainted = isTainted || record.versions[index].tainted
         }
-        if let pending = record.versions.firstIndex(where: { $0.stage == .pending }) {
-            if record.versions.count(where: { $0.stage == .pending }) > 1 {
-                fail(2, name, "\(name) has two pending versions")
-            }
-            let number = record.versions[pending].number
-            if record.rotation?.version != number {
-                fail(2, name, "version \(number) of \(name) is pending without a rotation")
-            }
+        if current > 1 { fail(2, name, "\(name) has two current versions") }
+        if pending.count > 1 { fail(2, name, "\(name) has two pending versions") }
+        if let number = pending.first, record.rotation?.version != number {
+            fail(2, name, "version \(number) of \(name) is pending without a rotation")
         }
-        if let secret = secrets[name], record.versions.contains(where: \.tainted) {
+        if isTainted, let secret = secrets[name] {
             let tainted = record.versions.filter(\.tainted).compactMap(\.keyID)
             secret.tainted.formUnion(tainted.compactMap { secret.keys[$0]?.text })
         }
@@ -47,7 +48,7 @@ extension World {
 
     /// Promise 7: none run twice.
     private func notePromotion(_ record: SecretRecord) {
-        guard let index = record.versions.lastIndex(where: { $0.stage == .current }),
+        guard let index = record.versions.indices.last(where: { record.versions[$0].stage == .current }),
             let secret = secrets[record.name], record.versions[index].number != secret.lastVersion
         else { return }
         let number = record.versions[index].number
@@ -67,9 +68,7 @@ extension World {
         guard let secret = secrets[name], secret.kind != .slots else { return }
         let record = journal.durable(name)
         for key in secret.keys.all where key.expiresAt.map({ $0 > clock.now }) ?? true {
-            if record?.versions.contains(where: { $0.keyID == key.id && $0.stage.mayExistAtIssuer }) == true {
-                continue
-            }
+            if let record, record.versions.indices.contains(where: { record.versions[$0].holds(key.id) }) { continue }
             if record?.rotation?.issueIntent?.nonce == key.lineage.nonce { continue }
             if journal.hasOrphan(key.lineage.description) { continue }
             fail(3, name, "key \(key.id) of \(name), version \(key.lineage.version), is an orphan")
@@ -144,4 +143,9 @@ extension World {
     private func checkTold(_ texts: some Sequence<String>, of name: SecretName) {
         if texts.contains(where: KeyMark.isIn) { fail(6, name, "a value of \(name) is told") }
     }
+}
+
+extension VersionRecord {
+    /// Whether it accounts for a key that exists.
+    fileprivate func holds(_ keyID: String) -> Bool { self.keyID == keyID && stage.mayExistAtIssuer }
 }

@@ -93,18 +93,27 @@ package struct SecretRecord: Sendable, Codable, Equatable {
         }
     }
 
-    package var current: VersionRecord? { versions.last { $0.stage == .current } }
-    package var pending: VersionRecord? { versions.last { $0.stage == .pending } }
+    package var current: VersionRecord? { last(in: .current) }
+    package var pending: VersionRecord? { last(in: .pending) }
     /// Versions that are on their way out, oldest first.
-    package var leaving: [VersionRecord] { versions.filter(\.isLeaving) }
+    package var leaving: [VersionRecord] {
+        versions.indices.filter { versions[$0].isLeaving }.map { versions[$0] }
+    }
     /// The number that the next version gets.
-    package var nextNumber: Int { max(versions.map(\.number).max() ?? 0, rotation?.version ?? 0) + 1 }
+    package var nextNumber: Int { max(versions.last?.number ?? 0, rotation?.version ?? 0) + 1 }
 
-    package func version(_ number: Int) -> VersionRecord? { versions.first { $0.number == number } }
+    package func version(_ number: Int) -> VersionRecord? {
+        versions.indices.first { versions[$0].number == number }.map { versions[$0] }
+    }
+
+    /// Goes over places and not over versions, of which a long-lived secret has many: a version is costly to copy.
+    private func last(in stage: Stage) -> VersionRecord? {
+        versions.indices.last { versions[$0].stage == stage }.map { versions[$0] }
+    }
 
     /// Puts `version` in the place of the one with its number, or adds it.
     package mutating func put(_ version: VersionRecord) {
-        if let index = versions.firstIndex(where: { $0.number == version.number }) {
+        if let index = versions.indices.first(where: { versions[$0].number == version.number }) {
             versions[index] = version
         } else {
             versions.append(version)

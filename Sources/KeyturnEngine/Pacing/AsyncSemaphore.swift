@@ -29,11 +29,16 @@ package final class AsyncSemaphore: Sendable {
     }
 
     private func acquire() async -> Bool {
-        let id = state.withLock { state in
+        let entered: UInt64? = state.withLock { state in
+            if state.free > 0, !Task.isCancelled {
+                state.free -= 1
+                return nil
+            }
             state.lastID += 1
             state.entering[state.lastID] = false
             return state.lastID
         }
+        guard let id = entered else { return true }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let answer: Bool? = state.withLock { state in

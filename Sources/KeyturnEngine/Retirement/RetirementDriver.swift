@@ -5,11 +5,18 @@ import Logging
 /// Brings one old version to its end: asks the gates, then disables, revokes and prunes, one durable step after the other.
 ///
 /// The version's record is its entry in the retire queue; it stays there until all is done, whatever fails in between.
-struct RetirementDriver {
+final class RetirementDriver: Sendable {
     let core: EngineCore
     let workplace: Workplace
     let policy: Policy?
     let secret: SecretName
+
+    init(core: EngineCore, workplace: Workplace, policy: Policy?, secret: SecretName) {
+        self.core = core
+        self.workplace = workplace
+        self.policy = policy
+        self.secret = secret
+    }
 
     /// How far it came this time.
     enum Rest {

@@ -21,7 +21,7 @@ extension RotationDriver {
         let names = rotation.machine.backends.filter { $0.progress == .waiting }.map(\.name)
         try await intend(names.map { .stage(backend: $0) }, &session)
         return try await forEach(names, step: RotationStep.stage, &session) { backend, write in
-            { () async throws(SystemError) in
+            { [self] () async throws(SystemError) in
                 let adapter = try workplace.backend(backend.target.backend)
                 let write = try write()
                 let result = try await core.gates.call(.backend(backend.target.backend)) { () throws(SystemError) in
@@ -49,7 +49,7 @@ extension RotationDriver {
             for name in names { apply(.promoteIntended(backend: name), to: &record, &outbox) }
         }
         return try await forEach(names, step: RotationStep.promote, &session) { backend, write in
-            { () async throws(SystemError) in
+            { [self] () async throws(SystemError) in
                 let adapter = try workplace.backend(backend.target.backend)
                 let write = try write()
                 let receipt = try await core.gates.call(.backend(backend.target.backend)) { () throws(SystemError) in
@@ -70,7 +70,7 @@ extension RotationDriver {
         let names = rotation.machine.backends.filter { $0.progress == .staged }.map(\.name)
         try await intend(names.map { .unstage(backend: $0) }, &session)
         return try await forEach(names, step: RotationStep.unstage, &session) { backend, _ in
-            { () async throws(SystemError) in
+            { [self] () async throws(SystemError) in
                 let adapter = try workplace.backend(backend.target.backend)
                 let reference = writing.reference(version, at: backend)
                 try await core.gates.call(.backend(backend.target.backend)) { () throws(SystemError) in
@@ -99,7 +99,7 @@ extension RotationDriver {
             let overwrite =
                 policy?.backends.first { $0.name == name }?.overwrite == true
                 || rotation.repairs?.contains(name) == true
-            let write: @Sendable () throws(SystemError) -> VersionWrite = { () throws(SystemError) in
+            let write: @Sendable () throws(SystemError) -> VersionWrite = { [self] () throws(SystemError) in
                 try writing.write(version, to: backend, replacing: replaced, overwrite: overwrite)
             }
             jobs.append((name, work(backend, write)))

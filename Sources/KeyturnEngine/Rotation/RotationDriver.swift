@@ -7,12 +7,19 @@ import Logging
 ///
 /// It knows no way of its own to recover. A restart finds the machine where the last commit left it: an intent to issue
 /// without an answer is resolved by asking the issuer, every other step is simply taken again.
-struct RotationDriver {
+final class RotationDriver: Sendable {
     let core: EngineCore
     let workplace: Workplace
     /// `nil` when no policy names the secret any more.
     let policy: Policy?
     let secret: SecretName
+
+    init(core: EngineCore, workplace: Workplace, policy: Policy?, secret: SecretName) {
+        self.core = core
+        self.workplace = workplace
+        self.policy = policy
+        self.secret = secret
+    }
 
     /// Why driving came to a rest.
     enum Rest {

@@ -81,7 +81,7 @@ struct SecretWorker {
         _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
     ) async throws(JournalError) {
         guard session.record.quarantine == nil, session.record.pausedSince == nil, session.record.rotation == nil,
-            session.record.versions.contains(where: \.isLeaving)
+            !session.record.leaving.isEmpty
         else { return }
         // A retirement without a closed gate is planned for the moment of planning, so that the time is read after it.
         let retirements = try await plan(session.record, policy).retirements
