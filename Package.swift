@@ -96,7 +96,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "keyturn-simulate",
-            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["KeyturnCore", "Simulation", "TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/Simulate", swiftSettings: strict
         ),
         .executableTarget(

@@ -23,8 +23,8 @@ final class ChoiceScript {
     private var position = 0
     /// Everything goes well while it is off.
     var isOn = false
-    /// Is told of each point before the choice.
-    var onPoint: () -> Void = {}
+    /// Is told of each choice before it is made.
+    var onChoice: () -> Void = {}
 
     /// - Parameters:
     ///   - crashes: how many crashes there are in one history at most.
@@ -37,10 +37,18 @@ final class ChoiceScript {
     /// The choices of this history, in digits.
     var text: String { points.map { String($0.taken) }.joined() }
 
-    /// Moves on to the next list of choices, depth first; `false` when all have been gone through.
-    func advance() -> Bool {
+    /// How many choices this history had.
+    var choices: Int { points.count }
+
+    /// Plays the same choices again.
+    func rewind() {
         isOn = false
         (crashes, faults, position) = (0, 0, 0)
+    }
+
+    /// Moves on to the next list of choices, depth first; `false` when all have been gone through.
+    func advance() -> Bool {
+        rewind()
         while let last = points.last, last.taken + 1 == last.options { points.removeLast() }
         guard !points.isEmpty else { return false }
         points[points.count - 1].taken += 1
@@ -68,7 +76,6 @@ final class ChoiceScript {
 
     private func choose(_ all: [Option]) -> Option {
         guard isOn else { return .well }
-        onPoint()
         let options = all.filter { option in
             switch option {
             case .well: true
@@ -77,6 +84,7 @@ final class ChoiceScript {
             }
         }
         guard options.count > 1 else { return .well }
+        onChoice()
         if position == points.count { points.append(Point(taken: 0, options: options.count)) }
         let option = options[points[position].taken]
         position += 1

@@ -3,17 +3,26 @@ import TestSupport
 
 /// Runs every task of a simulation on one thread, in an order that the seed decides. The same seed runs the same jobs in
 /// the same order, so that a failing history can be had again; another seed explores another interleaving.
-final class SimulationExecutor: TaskExecutor {
+package final class SimulationExecutor: TaskExecutor {
+    /// Which of several jobs that are ready runs first.
+    package enum Order: String, Sendable, CaseIterable {
+        case bySeed, oldestFirst, newestFirst
+    }
+
     private struct State {
         var jobs: [UnownedJob] = []
         var generator: SeededGenerator
     }
 
     private let state: Mutex<State>
+    private let order: Order
 
-    init(seed: UInt64) { state = Mutex(State(generator: SeededGenerator(seed: seed))) }
+    init(seed: UInt64, order: Order = .bySeed) {
+        state = Mutex(State(generator: SeededGenerator(seed: seed)))
+        self.order = order
+    }
 
-    func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         state.withLock { $0.jobs.append(job) }
     }
@@ -52,7 +61,11 @@ final class SimulationExecutor: TaskExecutor {
         state.withLock { state in
             let count = state.jobs.count
             guard count > 1 else { return state.jobs.popLast() }
-            state.jobs.swapAt(Int(state.generator.next() % UInt64(count)), count - 1)
+            switch order {
+            case .newestFirst: break
+            case .oldestFirst: return state.jobs.removeFirst()
+            case .bySeed: state.jobs.swapAt(Int(state.generator.next() % UInt64(count)), count - 1)
+            }
             return state.jobs.popLast()
         }
     }

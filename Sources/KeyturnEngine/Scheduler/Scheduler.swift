@@ -132,7 +132,7 @@ extension WorkOutcome {
     package var foundNothingDue: Bool { if case .nothingDue = result { true } else { false } }
 
     /// Whether looking again at once would be in vain.
-    var holdsOff: Bool {
+    package var holdsOff: Bool {
         switch result {
         case .leasedElsewhere, .journalFailed: true
         case .nothingDue, .rotated, .failed: false
