@@ -97,7 +97,10 @@ let package = Package(
         .executableTarget(
             name: "keyturn-simulate",
             dependencies: ["KeyturnCore", "Simulation", "TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            path: "Tests/Simulate", swiftSettings: strict
+            path: "Tests/Simulate", exclude: ["mutations.py"], swiftSettings: strict
+        ),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["KeyturnCore", "Simulation", "TestSupport"], swiftSettings: strict
         ),
         .executableTarget(
             name: "keyturn-fuzz",

@@ -47,7 +47,10 @@ struct Simulate: ParsableCommand {
     var crashes = 2
 
     @Option(help: "Refused calls and lost answers in one history of the small model at most.")
-    var faults = 1
+    var faults = 2
+
+    @Option(help: "Crashes, refused calls and lost answers together in one history of the small model at most.")
+    var together = 2
 
     @Flag(help: "Print the drawing of the state machine that the documentation shows.")
     var drawing = false
@@ -107,14 +110,14 @@ struct Simulate: ParsableCommand {
         for kind in [IssuerKind.chosen, .listable, .unlistable, .slots] {
             for order in [SimulationExecutor.Order.oldestFirst, .newestFirst] {
                 var model = SmallModel(kind: kind)
-                (model.crashes, model.faults, model.order) = (crashes, faults, order)
+                (model.crashes, model.faults, model.together, model.order) = (crashes, faults, together, order)
                 models.append(model)
             }
         }
         let all = models
         var failed: SmallModel.Report?
         var done = 0
-        say("up to \(crashes) crashes and \(faults) faults in a history")
+        say("up to \(crashes) crashes and \(faults) refused calls or lost answers, \(together) together, in a history")
         InOrder(all.count, width: width) { all[$0].explore() }.forEach { report in
             let model = all[done]
             done += 1

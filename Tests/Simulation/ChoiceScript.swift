@@ -17,21 +17,24 @@ final class ChoiceScript {
 
     private let mostCrashes: Int
     private let mostFaults: Int
+    private let mostTogether: Int
     private var crashes = 0
     private var faults = 0
     private var points: [Point] = []
     private var position = 0
     /// Everything goes well while it is off.
     var isOn = false
-    /// Is told of each choice before it is made.
+    /// Is told of each call and each write before its fate is decided.
     var onChoice: () -> Void = {}
 
     /// - Parameters:
     ///   - crashes: how many crashes there are in one history at most.
     ///   - faults: how many refused calls and lost answers.
-    init(crashes: Int, faults: Int) {
+    ///   - together: how many of both together.
+    init(crashes: Int, faults: Int, together: Int) {
         mostCrashes = crashes
         mostFaults = faults
+        mostTogether = together
     }
 
     /// The choices of this history, in digits.
@@ -76,6 +79,8 @@ final class ChoiceScript {
 
     private func choose(_ all: [Option]) -> Option {
         guard isOn else { return .well }
+        onChoice()
+        guard crashes + faults < mostTogether, crashes < mostCrashes || faults < mostFaults else { return .well }
         let options = all.filter { option in
             switch option {
             case .well: true
@@ -84,7 +89,6 @@ final class ChoiceScript {
             }
         }
         guard options.count > 1 else { return .well }
-        onChoice()
         if position == points.count { points.append(Point(taken: 0, options: options.count)) }
         let option = options[points[position].taken]
         position += 1

@@ -40,8 +40,8 @@ package enum Fault: Int, Sendable, CaseIterable {
     fileprivate var usual: Double {
         switch self {
         case .slow, .settlesLate: 0.2
-        case .refusedPassing, .lostAfter, .outage, .command: 0.02
-        case .lostBefore, .keyRefused, .suspension, .secondProcess, .restart, .policyEdit, .drift: 0.01
+        case .refusedPassing, .lostAfter, .keyRefused, .outage, .command: 0.02
+        case .lostBefore, .suspension, .secondProcess, .restart, .policyEdit, .drift: 0.01
         case .late: 0.005
         case .crashBeforeCall, .crashAfterCall, .diskFull: 0.002
         // Of the rotations by hand.

@@ -9,10 +9,14 @@ struct KeyStore {
         let lineage: Lineage
         let expiresAt: Double?
         var isEnabled = true
+        /// The issuer made it, and no server of it will ever accept it.
+        let isRejected: Bool
         /// From then on the issuer's every server knows it.
         let settledAt: Double
 
-        func works(at now: Double) -> Bool { isEnabled && expiresAt.map { $0 > now } ?? true }
+        func works(at now: Double) -> Bool {
+            isEnabled && !isRejected && settledAt <= now && expiresAt.map { $0 > now } ?? true
+        }
     }
 
     private(set) var all: [Key] = []

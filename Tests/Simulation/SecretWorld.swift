@@ -37,8 +37,10 @@ final class SecretWorld {
 
     /// The places that the policy names.
     var placesInUse: some Sequence<Place> {
-        places.lazy.filter { [policy] place in policy.backends.contains { $0.target.isSamePlace(as: place.target) } }
+        places.lazy.filter(uses)
     }
+
+    func uses(_ place: Place) -> Bool { policy.backends.contains { $0.target.isSamePlace(as: place.target) } }
 
     func isServed(_ text: String) -> Bool { placesInUse.contains { $0.served == text } }
 

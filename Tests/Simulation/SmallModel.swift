@@ -11,7 +11,9 @@ package struct SmallModel: Sendable {
     package let kind: IssuerKind
     /// How many crashes and how many refused calls or lost answers one history may have.
     package var crashes = 2
-    package var faults = 1
+    package var faults = 2
+    /// How many of both together.
+    package var together = 2
     /// In which order jobs that are ready run.
     package var order = SimulationExecutor.Order.newestFirst
 
@@ -31,7 +33,7 @@ package struct SmallModel: Sendable {
 
     /// - Parameter limit: how many histories are played at most.
     package func explore(limit: Int = .max) -> Report {
-        let script = ChoiceScript(crashes: crashes, faults: faults)
+        let script = ChoiceScript(crashes: crashes, faults: faults, together: together)
         var report = Report()
         var states: Set<Int> = []
         repeat {

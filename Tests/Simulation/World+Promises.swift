@@ -32,6 +32,7 @@ extension World {
         for index in record.versions.indices {
             if record.versions[index].stage == .current { current += 1 }
             if record.versions[index].stage == .pending { pending.append(record.versions[index].number) }
+            if record.versions[index].stage == .abandoned { checkUndone(record.versions[index].number, of: name) }
             isTainted = isTainted || record.versions[index].tainted
         }
         if current > 1 { fail(2, name, "\(name) has two current versions") }
@@ -44,6 +45,14 @@ extension World {
             secret.tainted.formUnion(tainted.compactMap { secret.keys[$0]?.text })
         }
         notePromotion(record)
+    }
+
+    /// Promise 5: what was given up left nothing behind in a place that is in use.
+    private func checkUndone(_ number: Int, of name: SecretName) {
+        for place in secrets[name]?.places ?? [] where place.versions[number] != nil {
+            guard secrets[name]?.uses(place) == true else { continue }
+            fail(5, name, "\(place.target.backend) still holds version \(number) of \(name), which was given up")
+        }
     }
 
     /// Promise 7: none run twice.

@@ -50,13 +50,18 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
             guard let secret = world.secrets[lineage.secret] else { throw SystemError(.notFound, "no such subject") }
             if kind == .slots, let old = secret.keys[id] { world.checkRetiring(old.text, of: secret) }
             let now = world.clock.now
-            let expiresAt = kind == .slots ? nil : request.lifetime.map { now + Double($0) }
-            secret.keys.put(
-                KeyStore.Key(
-                    id: id, text: text, lineage: lineage, expiresAt: expiresAt,
-                    settledAt: world.happens(.settlesLate) ? now + world.between(0, 20) : now))
-            if let expiresAt {
-                world.clock.at(expiresAt) { if secret.keys[id] != nil { world.checkServed(secret.name) } }
+            let known = secret.keys[id].flatMap { $0.text == text ? $0 : nil }
+            let expiresAt = known.map(\.expiresAt) ?? (kind == .slots ? nil : request.lifetime.map { now + Double($0) })
+            // Setting the same key again changes nothing.
+            if known == nil {
+                secret.keys.put(
+                    KeyStore.Key(
+                        id: id, text: text, lineage: lineage, expiresAt: expiresAt,
+                        isRejected: world.happens(.keyRefused),
+                        settledAt: world.happens(.settlesLate) ? now + world.between(0, 20) : now))
+                if let expiresAt {
+                    world.clock.at(expiresAt) { if secret.keys[id] != nil { world.checkServed(secret.name) } }
+                }
             }
             return IssuedKey(
                 material: KeyMaterial(value: SecretValue(utf8: text)), keyID: id, issuedAt: world.clock.date,
@@ -97,7 +102,7 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
             guard let secret = world.secrets[key.secret], let found = secret.keys.key(text: text) else {
                 return .refused("unknown key")
             }
-            if !secret.everServed.contains(text), world.happens(.keyRefused) { return .refused("rejected") }
+            if found.isRejected { return .refused("rejected") }
             if world.clock.now < found.settledAt { return .notYet("not known everywhere yet") }
             return found.works(at: world.clock.now) ? .works : .refused("disabled or expired")
         }
