@@ -14,6 +14,8 @@ final class Site: @unchecked Sendable {
     private var lives = 0
     private var engine: Engine?
     private var process: SimulatedProcess?
+    /// All that run at this moment.
+    private var running: [(engine: Engine, process: SimulatedProcess)] = []
     private var edits = 0
     /// Runs outside every process: the operator and the clock on the wall.
     private let outside: SimulatedProcess
@@ -99,6 +101,8 @@ final class Site: @unchecked Sendable {
         let process = SimulatedProcess(number: lives, world: world)
         guard let engine = try? await systems.engine(of: process) else { return }
         started(engine, process)
+        running.append((engine, process))
+        defer { running.removeAll { $0.process === process } }
         world.trace(nil, "process \(process.number) starts")
         do { try await engine.run() } catch { world.trace(nil, "process \(process.number) ends: \(error)") }
     }
@@ -157,7 +161,7 @@ final class Site: @unchecked Sendable {
             secret.name, secret.kind, secret.every, secret.grace, targets, quiet: secret.whenUnused,
             observe: old.retirement.observe?.timeInterval, issueDigest: digest)
         world.trace(secret.name, "the policy of \(secret.name) is edited")
-        if let engine, let process { try? await engine.reload(systems.workplace(of: process)) }
+        for (engine, process) in running { try? await engine.reload(systems.workplace(of: process)) }
     }
 
     private func command(_ secret: SecretWorld) async {

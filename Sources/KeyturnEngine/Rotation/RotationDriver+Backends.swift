@@ -92,13 +92,14 @@ extension RotationDriver {
         guard let rotation = session.record.rotation, let version = session.record.version(rotation.version) else {
             return .moved
         }
-        let replaced = session.record.current
+        let record = session.record
         var jobs: [(String, @Sendable () async throws(SystemError) -> Outcome)] = []
         for name in names {
             guard let backend = version.backends.first(where: { $0.target.backend == name }) else { continue }
             let overwrite =
                 policy?.backends.first { $0.name == name }?.overwrite == true
                 || rotation.repairs?.contains(name) == true
+            let replaced = record.replaced(by: version.number, at: backend.target)
             let write: @Sendable () throws(SystemError) -> VersionWrite = { [self] () throws(SystemError) in
                 try writing.write(version, to: backend, replacing: replaced, overwrite: overwrite)
             }
@@ -199,6 +200,15 @@ extension RotationDriver {
 }
 
 extension SecretRecord {
+    /// The newest other version that a place may show: not always the current one, which a place that left the policy and
+    /// joined it again, or that joins while it is replaced, never had.
+    func replaced(by number: Int, at target: BackendTarget) -> VersionRecord? {
+        versions.last { version in
+            version.number != number && (version.stage == .current || version.isLeaving)
+                && version.backends.contains { $0.target.isSamePlace(as: target) }
+        }
+    }
+
     /// Keeps what a backend answered for the version in rotation.
     mutating func setReceipt(_ receipt: Receipt, of backend: String) {
         guard let number = rotation?.version, var version = version(number) else { return }
