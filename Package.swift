@@ -96,7 +96,10 @@ let package = Package(
         ),
         .executableTarget(
             name: "keyturn-simulate",
-            dependencies: ["KeyturnCore", "Simulation", "TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "KeyturnCore", "Simulation", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             path: "Tests/Simulate", exclude: ["mutations.py"], swiftSettings: strict
         ),
         .testTarget(

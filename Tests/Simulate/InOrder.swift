@@ -24,7 +24,7 @@ final class InOrder<Result: Sendable>: @unchecked Sendable {
     }
 
     /// Hands out results until `body` says that it has enough, or there are no more.
-    func forEach(_ body: (Result) -> Bool) {
+    func handOut(_ body: (Result) -> Bool) {
         running = width
         for _ in 0..<width {
             let thread = Thread { [self] in workUntilOver() }

@@ -83,7 +83,7 @@ struct Simulate: ParsableCommand {
         var total = Counts()
         var histories = 0
         let start = ContinuousClock.now
-        InOrder(count, width: width) { simulation(first &+ UInt64($0)).run() }.forEach { outcome in
+        InOrder(count, width: width) { simulation(first &+ UInt64($0)).run() }.handOut { outcome in
             histories += 1
             total.add(outcome.counts)
             return outcome.violation == nil && total.rotations < rotations
@@ -118,7 +118,7 @@ struct Simulate: ParsableCommand {
         var failed: SmallModel.Report?
         var done = 0
         say("up to \(crashes) crashes and \(faults) refused calls or lost answers, \(together) together, in a history")
-        InOrder(all.count, width: width) { all[$0].explore() }.forEach { report in
+        InOrder(all.count, width: width) { all[$0].explore() }.handOut { report in
             let model = all[done]
             done += 1
             say(
