@@ -4,7 +4,8 @@ import Synchronization
 
 /// The journal's contract in memory. What it holds can be looked at from outside at any moment.
 package final class MemoryJournal: Journal {
-    private final class Row {
+    private final class Row: @unchecked Sendable {
+        // @unchecked: reached under the journal's lock alone.
         var record: SecretRecord
         var nextDue: Date?
         var owner: String?
@@ -22,7 +23,7 @@ package final class MemoryJournal: Journal {
         }
     }
 
-    private struct State {
+    private struct State: Sendable {
         var rows: [SecretName: Row] = [:]
 
         mutating func row(_ secret: SecretName) -> Row {

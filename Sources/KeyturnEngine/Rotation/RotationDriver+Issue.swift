@@ -79,7 +79,7 @@ extension RotationDriver {
                 number: request.lineage.version, stage: .pending, keyID: key.keyID, issuedAt: key.issuedAt,
                 expiresAt: key.expiresAt, sealed: sealed, issuer: policy.issuer, issueParameters: request.parameters,
                 backends: policy.storedBackends(keeping: []))
-            let change: (inout SecretRecord, inout Outbox) -> Void = { record, outbox in
+            let change: (inout SecretRecord, inout Outbox) -> Void = { [self] record, outbox in
                 record.put(version)
                 record.rotation?.issueIntent = nil
                 apply(.issued, to: &record, &outbox)
