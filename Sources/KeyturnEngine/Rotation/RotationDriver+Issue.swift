@@ -229,7 +229,7 @@ extension RotationDriver {
 
     /// Whether the required backends show what the journal says.
     private func confirmBackends(_ policy: Policy, _ record: SecretRecord) async throws(SystemError) {
-        let overwrites = Set(policy.backends.filter(\.overwrite).map(\.name))
+        let overwrites = Set(policy.backends.filter(\.overwrite).map(\.name) + (record.rotation?.repairs ?? []))
         try await restore.confirm(
             policy.backends.filter(\.required).map(\.target), of: record,
             replaceable: { overwrites.contains($0.backend) })

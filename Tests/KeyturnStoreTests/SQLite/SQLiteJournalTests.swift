@@ -61,12 +61,12 @@ struct SQLiteJournalTests {
         let folder = try StoreFolder()
         let journal = try SQLiteJournal(path: folder.state)
         try await journal.pool.write { database in
-            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = 'wish for a repair'")
+            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '5 wish for a repair'")
             try database.execute(sql: "INSERT INTO grdb_migrations (identifier) VALUES ('99 future')")
         }
         let inspection = try StateInspection(path: folder.state)
         #expect(inspection.unknown == "99 future")
-        #expect(inspection.missing == "wish for a repair")
+        #expect(inspection.missing == "5 wish for a repair")
     }
 
     // MARK: Durability
