@@ -9,6 +9,10 @@ extension JournalError {
             self = if case .damaged(let detail) = known { .damaged("\(path): \(detail)") } else { known }
             return
         }
+        if error is InvalidSecretName || error is RowDecodingError {
+            self = .damaged("\(path): what stands there is none of ours")
+            return
+        }
         guard let failure = error as? DatabaseError else {
             let cocoa = error as? CocoaError
             self =

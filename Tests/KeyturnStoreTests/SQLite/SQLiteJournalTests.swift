@@ -350,6 +350,17 @@ struct SQLiteJournalTests {
         } catch { #expect(error == .damaged("\(folder.state): a record of type SecretRecord can't be read")) }
     }
 
+    @Test func aNameThatIsNoneIsDamage() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        _ = try await claim(journal)
+        try await journal.pool.write { try $0.execute(sql: "UPDATE secrets SET name = 'NOT A NAME', next_due = 1") }
+        do {
+            _ = try await journal.due(by: start, limit: 1)
+            Issue.record("it was read")
+        } catch { #expect(error == .damaged("\(folder.state): what stands there is none of ours")) }
+    }
+
     /// A flipped bit in a page of the database is noticed by nobody but us.
     @Test(
         arguments: [
