@@ -2,7 +2,7 @@
 package enum Fault: Int, Sendable, CaseIterable {
     // In an outside call.
     case slow, refusedPassing, refusedForGood, lostBefore, lostAfter, late, crashBeforeCall, crashAfterCall
-    case keyRefused, settlesLate
+    case suspendedInCall, keyRefused, settlesLate
     // In a write of the journal.
     case crashBeforeWrite, crashAfterWrite
     // In an hour.
@@ -19,6 +19,7 @@ package enum Fault: Int, Sendable, CaseIterable {
         case .late: "an effect that comes after its answer was given up"
         case .crashBeforeCall: "a crash before the effect of a call"
         case .crashAfterCall: "a crash after the effect of a call"
+        case .suspendedInCall: "a process suspended while a call is on its way"
         case .keyRefused: "a new key that is refused"
         case .settlesLate: "a new key that is not known everywhere at once"
         case .crashBeforeWrite: "a crash before a write is durable"
@@ -40,14 +41,14 @@ package enum Fault: Int, Sendable, CaseIterable {
     fileprivate var usual: Double {
         switch self {
         case .slow, .settlesLate: 0.2
-        case .refusedPassing, .lostAfter, .keyRefused, .outage, .command: 0.02
-        case .lostBefore, .suspension, .secondProcess, .restart, .policyEdit, .drift: 0.01
+        case .refusedPassing, .lostAfter, .keyRefused, .outage, .secondProcess, .command: 0.02
+        case .lostBefore, .suspension, .restart, .policyEdit, .drift: 0.01
         case .late: 0.005
         case .crashBeforeCall, .crashAfterCall, .diskFull: 0.002
         // Of the rotations by hand.
         case .compromise: 0.1
         case .crashBeforeWrite, .crashAfterWrite: 0.001_5
-        case .refusedForGood: 0.001
+        case .refusedForGood, .suspendedInCall: 0.001
         case .clockJump: 0
         }
     }

@@ -54,7 +54,8 @@ struct Consumer {
         return place.served(at: first + ((now - first) / period).rounded(.down) * period)
     }
 
-    func lastRead(of text: String, until now: Double) -> Double? {
-        place.lastRead(of: text, since: first, every: period, until: now)
+    /// It uses what it holds until it reads again.
+    func lastUse(of text: String, until now: Double) -> Double? {
+        place.lastRead(of: text, since: first, every: period, until: now).map { min(now, $0 + period) }
     }
 }

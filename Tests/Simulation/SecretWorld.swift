@@ -45,14 +45,14 @@ final class SecretWorld {
     func isServed(_ text: String) -> Bool { placesInUse.contains { $0.served == text } }
 
     func lastUse(of text: String, until now: Double) -> Double? {
-        (consumers.compactMap { $0.lastRead(of: text, until: now) } + [formerUse[text]].compactMap { $0 }).max()
+        (consumers.compactMap { $0.lastUse(of: text, until: now) } + [formerUse[text]].compactMap { $0 }).max()
     }
 
     /// Ends the consumers of one place. What they used stays used.
     func removeConsumers(of target: BackendTarget, at now: Double) {
         for consumer in consumers where consumer.place.target.isSamePlace(as: target) {
             for key in keys.all {
-                guard let used = consumer.lastRead(of: key.text, until: now) else { continue }
+                guard let used = consumer.lastUse(of: key.text, until: now) else { continue }
                 formerUse[key.text] = max(used, formerUse[key.text] ?? used)
             }
         }

@@ -7,6 +7,9 @@ struct SimulatedCall {
     let world: World
     let system: String
 
+    /// Seconds after which a request that was held up, such as by a suspension, is not sent any more.
+    private static let timeout = 30.0
+
     /// - Parameters:
     ///   - changes: the secret of which the call may change something.
     ///   - mayBeLate: whether the effect may come after the caller has given up.
@@ -15,11 +18,13 @@ struct SimulatedCall {
         _ name: String, _ secret: SecretName?, changes: Bool = true, mayBeLate: Bool = false,
         sending check: () -> Void = {}, _ effect: @escaping @Sendable () throws(SystemError) -> Result
     ) async throws(SystemError) -> Result {
+        let began = world.clock.now
         do {
             try await process.thaw()
             if world.happens(.slow) { try await process.wait(world.between(0.01, 4)) }
             try await process.thaw()
         } catch { throw .processDied }
+        guard world.clock.now - began < Self.timeout else { throw lost(name, secret, "it was never sent") }
         world.counts.calls += 1
         check()
         switch world.fate(ofCallTo: system, mayBeLate: mayBeLate) {
@@ -27,6 +32,11 @@ struct SimulatedCall {
             let result = try effect()
             note(name, secret, "")
             if changes { verify(secret) }
+            if world.happens(.suspendedInCall) {
+                world.trace(secret, "p\(process.number) is suspended before it sees the answer")
+                process.frozenUntil = world.clock.now + world.between(10, 1200)
+            }
+            do { try await process.thaw() } catch { throw .processDied }
             return result
         case .refused(let error):
             note(name, secret, ": \(error.code.rawValue)")

@@ -126,7 +126,7 @@ final class Site: @unchecked Sendable {
         }
         if world.happens(.restart) { engine?.askToStop() }
         if world.happens(.secondProcess) { group.addTask { await self.runBesides() } }
-        if world.happens(.policyEdit) { await edit(world.any(of: world.ordered)) }
+        if world.happens(.policyEdit) { await edit(oneForAnEdit()) }
         if world.happens(.command) { await command(world.any(of: world.ordered)) }
         if world.happens(.drift) { putBack(world.any(of: world.ordered)) }
         await releaseQuarantined()
@@ -140,6 +140,12 @@ final class Site: @unchecked Sendable {
                 if world.chance(0.5) { engine.askToStop() } else { process.die("a kill") }
             }
         }
+    }
+
+    /// Rather one whose rotation is under way.
+    private func oneForAnEdit() -> SecretWorld {
+        let busy = world.ordered.filter { world.journal.durable($0.name)?.rotation != nil }
+        return world.any(of: busy.isEmpty || world.chance(0.3) ? world.ordered : busy)
     }
 
     private func edit(_ secret: SecretWorld) async {
