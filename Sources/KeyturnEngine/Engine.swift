@@ -54,6 +54,9 @@ package actor Engine {
         doorbell.ring()
     }
 
+    /// Has the daemon look at the journal at once.
+    func wake() { doorbell.ring() }
+
     /// Lifts a quarantine; the failed step is tried again with the same key. A pause stays, and the audit trail says
     /// `secret.resumed` only once that is lifted too.
     package func release(_ secret: SecretName, actor: String) async throws(JournalError) {
@@ -72,6 +75,7 @@ package actor Engine {
             record.rotation?.attempt = 0
             record.rotation?.nextAttempt = nil
             record.rotation?.lostKeys = 0
+            record.rotation?.countedAsFailed = nil
             if record.pausedSince == nil {
                 outbox.audit.append(AuditEvent(at: now, kind: "secret.resumed", secret: secret, actor: actor))
             }
@@ -142,8 +146,10 @@ package actor Engine {
             let policy = workplace.policies[name]
             let record = known[name] ?? SecretRecord(name: name)
             let lacksPlaces = record.current.map { policy?.places(lacking: $0).isEmpty == false } ?? false
+            let waitsInVain = record.waiting.map { $0.limit != core.settings.maxRotationsPerHour } ?? false
             guard
                 record.schedule?.digest != policy?.origin.scheduleDigest || record.rotation != nil || lacksPlaces
+                    || waitsInVain
             else { continue }
             let until = now.addingTimeInterval(core.settings.lease)
             // Under a name of its own, so that it takes no lease from a worker of this engine. Who works on it now looks at
@@ -194,8 +200,13 @@ package actor Engine {
             let total = before + due.count { outcomes[$0] == nil }
             let finished = await work(on: due) { done in progress(min(before + done, total), total) }
             for outcome in finished { outcomes[outcome.secret] = outcome }
-            guard only == nil else { break }
-            due = Set(try await dueNow(outcomes)).union(try await successorsFreed(outcomes)).sorted()
+            let freed = try await successorsFreed(outcomes)
+            if let only {
+                due = freed.filter(only.contains)
+            } else {
+                let linedUp = outcomes.values.filter(\.linesUp).map(\.secret)
+                due = Set(try await dueNow(outcomes)).union(freed).union(linedUp).sorted()
+            }
         }
         if only == nil {
             // A pass that could not help a secret does not look as if all were well.
@@ -238,7 +249,8 @@ package actor Engine {
     private func work(
         on secrets: [SecretName], _ progress: @escaping @Sendable (_ done: Int) -> Void
     ) async -> [WorkOutcome] {
-        let worker = SecretWorker(core: core, workplace: workplace)
+        // In a pass all that are due have lined up when the first one is worked on again.
+        let worker = SecretWorker(core: core, workplace: workplace, lineUpTime: 0)
         let width = max(1, core.settings.concurrency)
         let stop = core.stop
         return await withStopPatience {

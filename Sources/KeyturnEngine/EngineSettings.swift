@@ -6,6 +6,13 @@ package struct EngineSettings: Sendable {
     package var perIssuer = 8
     /// Calls at the same time to one backend.
     package var perBackend = 32
+    /// How many rotations may begin in any hour, over all processes on the state; `nil` for any number. What a person asks
+    /// for is counted and not held back.
+    package var maxRotationsPerHour: Int?
+    /// After how many failed rotations in a row everything is paused; `nil` for never.
+    package var stopAfterFailures: Int?
+    /// How long those that are due line up before the first of them gets its place, where rotations are limited, in seconds.
+    package var lineUpTime = 1.0
     /// Tries of one step before the secret is quarantined.
     package var maximumAttempts = 20
     /// Tries of a best-effort backend before the rotation goes on without it.

@@ -8,6 +8,8 @@ import Logging
 /// one by one.
 struct SecretSession {
     private(set) var record: SecretRecord
+    /// Pauses that hold for more than one secret, as of the last look.
+    private(set) var switches: [PauseSwitch] = []
     private let lease: Lease
     private let core: EngineCore
     private var leaseUntil: Date
@@ -32,7 +34,7 @@ struct SecretSession {
         try await renewWhenOld()
         let written = JournalChange(
             record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans,
-            fulfilled: outbox.fulfilled, repaired: outbox.repaired)
+            fulfilled: outbox.fulfilled, repaired: outbox.repaired, tally: outbox.tally)
         try await core.journal.commit(written, under: lease)
         record = next
         if outbox.fulfilled != nil { record.request = nil }
@@ -43,6 +45,12 @@ struct SecretSession {
     /// Learns what people have asked of the secret meanwhile.
     mutating func refreshWishes() async throws(JournalError) {
         record.wishes = try await core.journal.wishes(of: record.name)
+        switches = try await core.journal.switches()
+    }
+
+    /// Whether somebody paused the secret, everything, or one of these issuers.
+    func isPaused(through issuers: Set<String>) -> Bool {
+        record.pausedSince != nil || switches.stopping(issuers) != nil
     }
 
     /// Sets when the secret is looked at next; written with the last commit of the work.
@@ -83,4 +91,5 @@ struct Outbox {
         let message: Logger.Message
         let metadata: Logger.Metadata
     }
+    var tally: RotationTally?
 }

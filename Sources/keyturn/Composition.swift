@@ -52,6 +52,15 @@ struct Composition {
         )
     }
 
+    /// The configuration alone, for a switch that has to work while policies, or other parts of it, are wrong.
+    static func configuration(_ options: GlobalOptions) throws(CommandFailure) -> Configuration {
+        let (configuration, found) = ConfigurationLoader.read(
+            file: try options.configPath(), environment: ProcessInfo.processInfo.environment, catalog: catalog)
+        if let configuration, !configuration.statePath.isEmpty { return configuration }
+        for diagnostic in found { Terminal.tell("\(diagnostic)") }
+        throw CommandFailure(.badConfiguration, "the configuration does not say where the state is")
+    }
+
     // MARK: State
 
     /// The journal for reading; `nil` when there is no state yet.
@@ -222,6 +231,8 @@ struct Composition {
         settings.concurrency = configuration.limits.concurrency
         settings.perIssuer = configuration.limits.perIssuer
         settings.perBackend = configuration.limits.perBackend
+        settings.maxRotationsPerHour = configuration.limits.maxRotationsPerHour
+        settings.stopAfterFailures = configuration.limits.stopAfterFailures
         settings.inlineWait = inlineWait
         settings.driftInterval = configuration.driftInterval
         settings.clockTolerance = configuration.clockTolerance

@@ -144,7 +144,8 @@ struct AlertSinkTests {
         #expect(
             AlertEvent.Kind.allCases.map(\.rawValue) == [
                 "rotation.failed", "rotation.overdue", "key.expired", "retire.blocked", "orphan.possible",
-                "secret.quarantined", "reload.failed", "clock.disagrees", "state.restored", "drift.found", "recovered",
+                "secret.quarantined", "rotations.stopped", "reload.failed", "clock.disagrees", "state.restored",
+                "drift.found", "recovered",
             ])
     }
 }

@@ -33,24 +33,88 @@ import Testing
         try await dieEverywhere(kind) { harness in harness.issuer.refuseNextKeys(1) }
     }
 
+    @Test(arguments: kinds) func dyingAnywhereInARollback(kind: IssuerKind) async throws {
+        try await dieEverywhere(kind) { harness in
+            try await rotate(harness)
+            try await harness.engine().requestRollback(of: try harness.name, actor: "ann")
+        } finally: { harness, context in
+            let record = try await harness.record()
+            #expect(record.current?.number == 1 && record.version(2)?.stage == .retired, "\(context)")
+            #expect(record.request == nil, "\(context)")
+        }
+    }
+
+    @Test(arguments: kinds) func dyingAnywhereInARollbackToADisabledKey(kind: IssuerKind) async throws {
+        let observe = RetirementRule(observe: try PolicyDuration("2d"))
+        try await dieEverywhere(kind, [EngineHarness.policy(retirement: observe)]) { harness in
+            try await rotate(harness)
+            harness.time.set(harness.time.now().addingTimeInterval(2 * 86_400))
+            try await harness.pass()
+            try #require(try await harness.record().version(1)?.stage == .disabled)
+            try await harness.engine().requestRollback(of: try harness.name, actor: "ann")
+        } finally: { harness, context in
+            let record = try await harness.record()
+            #expect(record.current?.number == 1, "\(context)")
+        }
+    }
+
+    @Test(arguments: kinds) func dyingAnywhereInACompromisedRotation(kind: IssuerKind) async throws {
+        try await dieEverywhere(kind) { harness in
+            try await rotate(harness)
+            try await harness.engine().request(try harness.name, compromised: true, actor: "ann")
+        } finally: { harness, context in
+            let stages = try await harness.record().versions.filter(\.tainted).map(\.stage)
+            #expect(stages == [.retired, .retired], "\(context)")
+        }
+    }
+
+    /// An outage is what the policy prefers; what must hold is that the leaked keys are dead before a new one is made.
+    @Test(arguments: kinds) func dyingAnywhereWhileTheOldKeyIsRevokedFirst(kind: IssuerKind) async throws {
+        let first = RetirementRule(onCompromise: .revokeFirst)
+        try await dieEverywhere(kind, [EngineHarness.policy(retirement: first)], served: false) { harness in
+            try await rotate(harness)
+            try await harness.engine().request(try harness.name, compromised: true, actor: "ann")
+        } finally: { harness, context in
+            let stages = try await harness.record().versions.filter(\.tainted).map(\.stage)
+            #expect(stages == [.retired, .retired], "\(context)")
+            let steps = try await harness.journal.auditEntries(of: nil, after: 0, limit: 100_000).map(\.event)
+            let issued = try #require(
+                steps.firstIndex { $0.kind == "step.intended" && $0.step == "issue" && $0.version == 3 })
+            let revoked = try #require(
+                steps.lastIndex { $0.kind == "step.succeeded" && $0.step == "revoke" && $0.version ?? 9 < 3 })
+            #expect(revoked < issued, "\(context)")
+        }
+    }
+
+    /// Version 2 is current, version 1 in its grace.
+    private func rotate(_ harness: EngineHarness) async throws {
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(30 * 86_400))
+        try await harness.pass()
+    }
+
     /// Dies at the first effect, then in another world at the second, and so on, until the work is done without dying.
     private func dieEverywhere(
-        _ kind: IssuerKind, prepare: (EngineHarness) async throws -> Void
+        _ kind: IssuerKind, _ policies: [Policy]? = nil, served: Bool = true,
+        prepare: (EngineHarness) async throws -> Void,
+        finally: (EngineHarness, _ context: String) async throws -> Void = { _, _ in }
     ) async throws {
         var instants = 0
         for instant in CrashPlan.Instant.allCases {
             var target = 0
             while true {
-                let harness = try EngineHarness(kind: kind)
+                let harness = try EngineHarness(kind: kind, policies: policies)
                 try await prepare(harness)
                 harness.plan.die(at: target, instant)
                 // What a dead process throws is nobody's business.
                 _ = try? await harness.pass()
                 let died = harness.plan.deathAt
                 harness.plan.die(at: nil, instant)
-                try consumersAreServed(harness, "dead at \(target) \(died ?? "-") \(instant)")
-                try await settle(harness)
-                try await isWhole(harness, "died at \(target) \(died ?? "-") \(instant)")
+                let context = "dead at \(target) \(died ?? "-") \(instant)"
+                if served { try consumersAreServed(harness, context) }
+                try await settle(harness, served: served)
+                try await isWhole(harness, context)
+                try await finally(harness, context)
                 instants += 1
                 guard died != nil else { break }
                 target += 1
@@ -61,10 +125,10 @@ import Testing
     }
 
     /// Restarts until nothing is left to do, past every back-off and grace but before the next rotation.
-    private func settle(_ harness: EngineHarness) async throws {
+    private func settle(_ harness: EngineHarness, served: Bool) async throws {
         for _ in 0..<12 {
             try await harness.pass()
-            try consumersAreServed(harness, "settling")
+            if served { try consumersAreServed(harness, "settling") }
             harness.time.set(harness.time.now().addingTimeInterval(12 * 3600))
         }
     }

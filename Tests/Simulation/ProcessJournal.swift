@@ -149,4 +149,34 @@ struct ProcessJournal: Journal {
     func orphans() async throws(JournalError) -> [OrphanRecord] { try await base.orphans() }
 
     func putOrphan(_ orphan: OrphanRecord) async throws(JournalError) { try await base.putOrphan(orphan) }
+
+    func switches() async throws(JournalError) -> [PauseSwitch] {
+        try await enter()
+        return try await base.switches()
+    }
+
+    func setSwitch(_ pause: PauseSwitch) async throws(JournalError) {
+        try await write("setSwitch") { () throws(JournalError) in try await base.setSwitch(pause) }
+    }
+
+    func liftSwitch(
+        _ scope: PauseSwitch.Scope, at date: Date, actor: String
+    ) async throws(JournalError) -> PauseSwitch? {
+        var lifted: PauseSwitch?
+        try await write("liftSwitch") { () throws(JournalError) in
+            lifted = try await base.liftSwitch(scope, at: date, actor: actor)
+        }
+        return lifted
+    }
+
+    func takePlace(_ request: RotationPlaces.Request) async throws(JournalError) -> Date? {
+        var opening: Date?
+        try await write("takePlace") { () throws(JournalError) in opening = try await base.takePlace(request) }
+        return opening
+    }
+
+    func failuresInARow() async throws(JournalError) -> Int {
+        try await enter()
+        return try await base.failuresInARow()
+    }
 }

@@ -39,6 +39,16 @@ package final class MemoryJournal: Journal {
         var installation = InstallationState()
         var generation = 1
         var syncFailures: (skipped: Int, count: Int, isWritten: Bool) = (0, 0, false)
+        var switches: [String: PauseSwitch] = [:]
+        var starts: [Start] = []
+        var failures = 0
+    }
+
+    /// A rotation that took a place.
+    private struct Start {
+        let secret: SecretName
+        let version: Int
+        let at: Date
     }
 
     private let state = Mutex(State())
@@ -173,6 +183,7 @@ package final class MemoryJournal: Journal {
             for event in change.audit { append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
             for orphan in change.orphans { state.orphans[orphan.id] = orphan }
+            if let tally = change.tally { Self.count(tally, &state) }
             if fails { throw .failed("the sync failed") }
         }
     }
@@ -255,6 +266,74 @@ package final class MemoryJournal: Journal {
 
     package func putOrphan(_ orphan: OrphanRecord) async throws(JournalError) {
         state.withLock { $0.orphans[orphan.id] = orphan }
+    }
+
+    // MARK: Emergencies
+
+    package func switches() async throws(JournalError) -> [PauseSwitch] {
+        state.withLock { state in state.switches.sorted { $0.key < $1.key }.map(\.value) }
+    }
+
+    package func setSwitch(_ pause: PauseSwitch) async throws(JournalError) {
+        state.withLock { Self.put(pause, &$0) }
+    }
+
+    package func liftSwitch(
+        _ scope: PauseSwitch.Scope, at date: Date, actor: String
+    ) async throws(JournalError) -> PauseSwitch? {
+        state.withLock { state in
+            if scope == .everything { state.failures = 0 }
+            guard let lifted = state.switches.removeValue(forKey: scope.text) else { return nil }
+            state.rows = state.rows.mapValues { row in
+                var row = row
+                row.nextDue = min(row.nextDue ?? date, date)
+                return row
+            }
+            Self.append(PauseSwitch.lifted(scope, at: date, actor: actor), &state)
+            return lifted
+        }
+    }
+
+    package func takePlace(_ request: RotationPlaces.Request) async throws(JournalError) -> Date? {
+        state.withLock { state in
+            state.starts.removeAll { $0.at <= request.at.addingTimeInterval(-RotationPlaces.span) }
+            guard !state.starts.contains(where: { $0.secret == request.secret && $0.version == request.version })
+            else { return nil }
+            if let limit = request.limit {
+                let mine = (request.expiresAt ?? .distantFuture, request.secret)
+                // Who has a place stands in line no more, also before its record says so.
+                let served = state.starts.map { [$0.secret.text, String($0.version)] }
+                let ahead = state.rows.count { name, row in
+                    guard let waiting = row.record.waiting,
+                        !served.contains([name.text, String(row.record.nextNumber)])
+                    else { return false }
+                    return (waiting.expiresAt ?? .distantFuture, name) < mine
+                }
+                let opening = RotationPlaces.opening(
+                    began: state.starts.map(\.at).sorted(), ahead: ahead, limit: limit, at: request.at)
+                if let opening { return opening }
+            }
+            state.starts.append(Start(secret: request.secret, version: request.version, at: request.at))
+            return nil
+        }
+    }
+
+    package func failuresInARow() async throws(JournalError) -> Int { state.withLock { $0.failures } }
+
+    private static func put(_ pause: PauseSwitch, _ state: inout State) {
+        state.switches[pause.scope.text] = state.switches[pause.scope.text] ?? pause
+        append(pause.auditEvent, &state)
+    }
+
+    private static func count(_ tally: RotationTally, _ state: inout State) {
+        switch tally {
+        case .succeeded: state.failures = 0
+        case .failed(let rule):
+            state.failures += 1
+            guard state.failures >= rule.limit, state.switches[rule.pause.scope.text] == nil else { return }
+            put(rule.pause, &state)
+            for alert in rule.alerts { put(alert, &state) }
+        }
     }
 
     // MARK: Inside

@@ -43,7 +43,16 @@ package struct VaultKV2Backend: Backend {
             number = try await put(write, target, replacing: metadata?.current_version ?? 0)
         }
         try await mark(write, target, number: number, known: metadata?.custom_metadata ?? [:])
-        return ["kvVersion": String(number)]
+        return receipt(write.receipt, number)
+    }
+
+    /// A version that is written again, after another one was current, has several numbers there; all are to be destroyed.
+    private func receipt(_ known: Receipt, _ number: Int) -> Receipt {
+        var receipt = ["kvVersion": String(number)]
+        let earlier = (known["kvEarlier"].map { $0.split(separator: " ").map(String.init) } ?? [])
+        let numbers = (earlier + [known["kvVersion"]].compactMap { $0 }).filter { $0 != receipt["kvVersion"] }
+        if !numbers.isEmpty { receipt["kvEarlier"] = numbers.joined(separator: " ") }
+        return receipt
     }
 
     private func put(
@@ -100,10 +109,15 @@ package struct VaultKV2Backend: Backend {
     package func unstage(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {}
 
     package func prune(_ version: VersionReference, at target: BackendTarget) async throws(SystemError) {
-        guard let number = version.receipt["kvVersion"].flatMap(Int.init), let metadata = try await metadata(target),
-            metadata.current_version != number, metadata.versions?[String(number)]?.destroyed == false
-        else { return }
-        let body = try json(VaultKV2Wire.Destroy(versions: [number]))
+        let words = [version.receipt["kvEarlier"], version.receipt["kvVersion"]].compactMap { $0 }.joined(
+            separator: " ")
+        let numbers = words.split(separator: " ").compactMap { Int($0) }
+        guard !numbers.isEmpty, let metadata = try await metadata(target) else { return }
+        let old = numbers.filter {
+            metadata.current_version != $0 && metadata.versions?[String($0)]?.destroyed == false
+        }
+        guard !old.isEmpty else { return }
+        let body = try json(VaultKV2Wire.Destroy(versions: old))
         _ = try await client.call("POST", "\(mount)/destroy/\(encoded(target.path))", body: body)
     }
 

@@ -76,6 +76,27 @@ package protocol Journal: Sendable {
     func orphans() async throws(JournalError) -> [OrphanRecord]
     /// Replaces the orphan with the same id. Audited by the caller.
     func putOrphan(_ orphan: OrphanRecord) async throws(JournalError)
+
+    // MARK: Emergencies
+
+    /// The switches that are set, that of everything first, then by issuer.
+    func switches() async throws(JournalError) -> [PauseSwitch]
+    /// Sets a switch; needs no lease. One of the same scope that is set stays as it was. Audited.
+    func setSwitch(_ pause: PauseSwitch) async throws(JournalError)
+    /// Lifts a switch, and makes every secret due at `date`, to be looked at again. The switch of everything takes the
+    /// count of failures with it. Audited.
+    ///
+    /// - Returns: the switch that was set, if there was one.
+    func liftSwitch(
+        _ scope: PauseSwitch.Scope, at date: Date, actor: String
+    ) async throws(JournalError) -> PauseSwitch?
+    /// Takes a place among the rotations of this hour, for all processes on this state. Secrets whose record waits for one
+    /// go by the expiry of their keys; who gets a place stands in line no more.
+    ///
+    /// - Returns: `nil` when the place is taken; else when to ask again.
+    func takePlace(_ request: RotationPlaces.Request) async throws(JournalError) -> Date?
+    /// How many rotations have failed since the last one that succeeded.
+    func failuresInARow() async throws(JournalError) -> Int
 }
 
 /// Who wrote this journal.
@@ -118,13 +139,17 @@ package struct JournalChange: Sendable {
     package var fulfilled: SecretRecord.RotationRequest?
     /// The wish for a repair that is fulfilled by this change, by its time. A later one stays.
     package var repaired: Date?
+    /// How a rotation came out, when this change ends one.
+    package var tally: RotationTally?
 
     package init(
         record: SecretRecord, nextDue: Date?, audit: [AuditEvent] = [], alerts: [QueuedAlert] = [],
-        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil, repaired: Date? = nil
+        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil, repaired: Date? = nil,
+        tally: RotationTally? = nil
     ) {
         self.repaired = repaired
         self.fulfilled = fulfilled
+        self.tally = tally
         self.record = record
         self.nextDue = nextDue
         self.audit = audit

@@ -25,6 +25,11 @@ package struct RotationRecord: Sendable, Codable, Equatable {
     package var bestEffortFailures: [String: Int]
     /// Backends at which a value that Keyturn did not write is replaced, because somebody asked for a repair.
     package var repairs: [String]?
+    /// Set once it is counted as failed, so that it counts once.
+    package var countedAsFailed: Bool?
+
+    /// Whether it makes an earlier version current again, and no new one.
+    package var isRollback: Bool { reason == PlanReason.rollback.rawValue }
 
     package init(
         version: Int, machine: RotationMachine, startedAt: Date, reason: String, compromised: Bool, issueDigest: String,

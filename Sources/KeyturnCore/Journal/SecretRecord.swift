@@ -13,6 +13,8 @@ package struct SecretRecord: Sendable, Codable, Equatable {
     package var firing: [String: Date]
     /// Rotations in a row that were abandoned.
     package var abandonedInARow: Int
+    /// Set while its rotation waits for a place among those that may begin in an hour.
+    package var waiting: Waiting?
     /// A rotation that the user asked for and that is not over. Set by ``Journal/request(_:of:actor:)`` alone; a commit
     /// leaves it as it is, unless it says that it is fulfilled.
     package var request: RotationRequest?
@@ -71,25 +73,52 @@ package struct SecretRecord: Sendable, Codable, Equatable {
         }
     }
 
+    /// What a person asked for: a new key, or the key before the present one.
     package struct RotationRequest: Sendable, Codable, Equatable {
         package let at: Date
         package let compromised: Bool
+        // Absent unless true, so that a request has one form, by which the journal knows it again.
+        private let rollback: Bool?
 
-        package init(at: Date, compromised: Bool) {
+        /// Whether the version before the current one is to be current again.
+        package var rollsBack: Bool { rollback ?? false }
+
+        package init(at: Date, compromised: Bool, rollsBack: Bool = false) {
             self.at = at
             self.compromised = compromised
+            rollback = rollsBack && !compromised ? true : nil
         }
 
-        /// The same request when another is open: it stays compromised.
+        /// The same request when another is open: it stays compromised, which nothing is rolled back to.
         package func joined(with open: RotationRequest?) -> RotationRequest {
-            RotationRequest(at: at, compromised: compromised || open?.compromised ?? false)
+            RotationRequest(
+                at: at, compromised: compromised || open?.compromised ?? false, rollsBack: rollsBack)
         }
 
         /// How the audit trail tells of it.
         package func auditEvent(of secret: SecretName, actor: String) -> AuditEvent {
-            AuditEvent(
-                at: at, kind: compromised ? "rotation.requested-compromised" : "rotation.requested", secret: secret,
-                actor: actor)
+            let kind =
+                compromised
+                ? "rotation.requested-compromised" : rollsBack ? "rollback.requested" : "rotation.requested"
+            return AuditEvent(at: at, kind: kind, secret: secret, actor: actor)
+        }
+    }
+
+    /// A rotation that is due and may not begin yet.
+    package struct Waiting: Sendable, Codable, Equatable {
+        package let since: Date
+        /// When it asks for its place again.
+        package let until: Date
+        /// When the present key expires, by which those that wait are put in order.
+        package let expiresAt: Date?
+        /// How many may begin in an hour, when it asked. Under another limit it asks anew.
+        package let limit: Int
+
+        package init(since: Date, until: Date, expiresAt: Date?, limit: Int) {
+            self.limit = limit
+            self.since = since
+            self.until = until
+            self.expiresAt = expiresAt
         }
     }
 

@@ -11,6 +11,8 @@ package struct VersionRecord: Sendable, Codable, Equatable {
     package var expiresAt: Date?
     /// When every required backend had it as current.
     package var promotedAt: Date?
+    /// When it became current again after another version was; `nil` when it never was rolled back to.
+    package var rolledBackAt: Date?
     /// The earliest time at which it may be retired; set when its successor is promoted.
     package var retireAt: Date?
     /// When it was disabled at the issuer.
@@ -52,6 +54,10 @@ package struct VersionRecord: Sendable, Codable, Equatable {
 
     /// Whether it is on its way out.
     package var isLeaving: Bool { stage == .previous || stage == .disabled }
+    /// Whether its key was ended at the issuer.
+    package var isRevoked: Bool { stage == .retired || stage == .abandoned || retirement?.revoked ?? false }
+    /// Whether its key may still work, and it is or was served to consumers.
+    package var isAlive: Bool { (stage == .current || isLeaving) && !isRevoked }
 
     package struct FoundValue: Sendable, Codable, Equatable {
         package let target: BackendTarget

@@ -7,6 +7,8 @@ package enum PlanReason: String, Sendable, Codable, CaseIterable {
     case renewBeforeExpiry = "renew-before-expiry"
     case requested
     case compromised
+    /// The version before the current one is to be current again.
+    case rollback
     /// The policy names a place that does not have the current version yet.
     case newBackend = "new-backend"
     /// Somebody asked that the promoted value be put back where a backend holds another.
@@ -18,6 +20,8 @@ package enum PlanReason: String, Sendable, Codable, CaseIterable {
     case notDue = "not-due"
     /// The issuer allows no further key until an old one is retired.
     case keyLimit = "key-limit"
+    /// So many rotations as may begin in an hour have begun.
+    case rotationLimit = "rotation-limit"
     /// A secret named by `after` goes first.
     case after
     case quarantined

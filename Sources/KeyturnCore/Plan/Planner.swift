@@ -11,11 +11,18 @@ package struct SecretFacts: Sendable {
     /// Secrets named by `after` that are due or under way.
     package let busyPredecessors: [SecretName]
     package let installation: InstallationState
+    /// Pauses that hold for more than one secret.
+    package let switches: [PauseSwitch]
+    /// How many rotations may begin in an hour, when that is limited.
+    package let rotationsPerHour: Int?
 
     package init(
         policy: Policy?, record: SecretRecord?, traits: IssuerTraits?, busyPredecessors: [SecretName] = [],
-        installation: InstallationState = InstallationState()
+        installation: InstallationState = InstallationState(), switches: [PauseSwitch] = [],
+        rotationsPerHour: Int? = nil
     ) {
+        self.switches = switches
+        self.rotationsPerHour = rotationsPerHour
         self.policy = policy
         self.record = record
         self.traits = traits
@@ -33,8 +40,9 @@ package enum Planner {
                 RotationTiming.next(policy: policy, current: current, schedule: record.schedule)
             } else { nil }
         let judged = rotation(facts, record, timing, now)
-        let held = held(record)?.sentence
-        let retirements = record.leaving.map { retirement(of: $0, facts, record, held: held, now) }
+        let retirements = record.leaving.map { version in
+            retirement(of: version, facts, record, held: held(record, facts, through: [version.issuer])?.sentence, now)
+        }
         return SecretPlan(
             secret: secret, state: state(facts, record, timing, judged, now), action: judged.action, at: judged.at,
             reason: judged.reason, sentence: judged.sentence, isBlocked: judged.isBlocked, timing: timing,
@@ -55,7 +63,7 @@ package enum Planner {
     private static func rotation(
         _ facts: SecretFacts, _ record: SecretRecord, _ timing: RotationTiming?, _ now: Date
     ) -> Judgement {
-        if let held = held(record) { return held }
+        if let held = held(record, facts, through: record.issuers(under: facts.policy)) { return held }
         if let rotation = record.rotation { return underWay(rotation, now) }
         guard facts.policy != nil else {
             return Judgement(
@@ -90,6 +98,11 @@ package enum Planner {
     private static func wantedRotation(
         _ facts: SecretFacts, _ record: SecretRecord, _ timing: RotationTiming?, _ now: Date
     ) -> Judgement {
+        if let request = record.request, request.rollsBack {
+            return Judgement(
+                action: .rollBack, at: min(request.at, now), reason: .rollback,
+                sentence: "the version before the current one is to be current again")
+        }
         guard record.current != nil else {
             return gated(
                 Judgement(action: .issue, at: now, reason: .new, sentence: "there is no version yet"), facts, record,
@@ -112,8 +125,15 @@ package enum Planner {
     }
 
     /// Why nothing at all is done for a secret, when a person has to release it first.
-    private static func held(_ record: SecretRecord) -> Judgement? {
-        if let quarantine = record.quarantine {
+    ///
+    /// - Parameter issuers: those that the work would go through.
+    private static func held(
+        _ record: SecretRecord, _ facts: SecretFacts, through issuers: Set<String>
+    ) -> Judgement? {
+        if let pause = facts.switches.stopping(issuers) {
+            return Judgement(action: .none, at: nil, reason: .paused, sentence: pause.sentence)
+        }
+        if let quarantine = record.quarantine, !record.isReleasedByRollback {
             return Judgement(
                 action: .none, at: nil, reason: .quarantined,
                 sentence: "quarantined: \(quarantine.reason); mend it, then `keyturn resume \(record.name)`")
@@ -126,9 +146,10 @@ package enum Planner {
     private static func underWay(_ rotation: RotationRecord, _ now: Date) -> Judgement {
         // A failure that lies ahead was noted by a clock that has gone back since.
         guard let failure = rotation.lastError, !failure.isAhead(of: now) else {
+            let what = rotation.isRollback ? "the way back to version" : "version"
             return Judgement(
                 action: .retry, at: rotation.lastError == nil ? rotation.nextAttempt ?? now : now, reason: .inFlight,
-                sentence: "version \(rotation.version) is \(rotation.machine.phase.rawValue)")
+                sentence: "\(what) \(rotation.version) is \(rotation.machine.phase.rawValue)")
         }
         return Judgement(
             action: .retry, at: rotation.nextAttempt ?? now, reason: .retry,
@@ -140,8 +161,11 @@ package enum Planner {
         _ wanted: Judgement, _ facts: SecretFacts, _ record: SecretRecord, _ now: Date
     ) -> Judgement {
         if let limit = facts.traits?.keyLimit {
-            let existing = record.versions.filter { $0.stage.mayExistAtIssuer }
-            if existing.count >= limit {
+            let existing = record.versions.filter { $0.stage.mayExistAtIssuer && !$0.isRevoked }
+            // What is revoked first makes room.
+            let makesRoom =
+                record.request?.compromised == true && facts.policy?.retirement.onCompromise == .revokeFirst
+            if existing.count >= limit, !makesRoom {
                 let frees = record.leaving.compactMap(\.retireAt).min()
                 return Judgement(
                     action: wanted.action, at: [wanted.at, frees].compactMap { $0 }.max(), reason: .keyLimit,
@@ -154,6 +178,15 @@ package enum Planner {
             return Judgement(
                 action: wanted.action, at: at, reason: .after,
                 sentence: "waits for \(facts.busyPredecessors.map(\.text).joined(separator: ", "))", isBlocked: true)
+        }
+        if let limit = facts.rotationsPerHour, record.request == nil, let waiting = record.waiting,
+            waiting.limit == limit, waiting.until > now, let at = wanted.at, at <= now
+        {
+            return Judgement(
+                action: wanted.action, at: waiting.until, reason: .rotationLimit,
+                sentence:
+                    "waits for its turn: \(limit) rotations an hour may begin, those whose keys expire first before others",
+                isBlocked: true)
         }
         return wanted
     }
@@ -196,9 +229,26 @@ package enum Planner {
     ) -> Date? {
         // Overdue and expired are told when they come true, also for a secret that is held.
         let tellings = [timing?.overdueAt, record.current?.expiresAt].compactMap { $0 }.filter { $0 > now }
-        // What is held up by others is looked at each minute.
-        let rotation = judged.isBlocked ? judged.at.map { max($0, now.addingTimeInterval(60)) } : judged.at
+        // What is held up by others is looked at each minute, and sooner when a person waits for it.
+        let pause: TimeInterval = record.request == nil ? 60 : 5
+        let rotation =
+            judged.isBlocked && judged.reason != .rotationLimit
+            ? judged.at.map { max($0, now.addingTimeInterval(pause)) } : judged.at
         return (tellings + ([rotation] + retirements.map(\.at)).compactMap { $0 }).min()
+    }
+}
+
+extension SecretRecord {
+    /// The issuers that a rotation of it goes through.
+    package func issuers(under policy: Policy?) -> Set<String> {
+        let own = rotation.map { [version($0.version)?.issuer, $0.issueIntent?.issuer] } ?? []
+        return Set((own + [policy?.issuer ?? current?.issuer]).compactMap { $0 })
+    }
+
+    /// Whether a rollback that was asked for since it was quarantined lets it go on: that is a person's decision.
+    package var isReleasedByRollback: Bool {
+        guard let quarantine, let request, request.rollsBack else { return false }
+        return quarantine.since <= request.at
     }
 }
 
@@ -207,6 +257,7 @@ extension RotationTiming {
     package var sentence: String {
         var text =
             reason == .renewBeforeExpiry ? "the key is renewed before it expires" : "the schedule asks for it"
+        if isAfterRollback { text += "; it was rolled back to, so there is some time before that" }
         if isSpread { text += "; the schedule is new, so its start is spread out" }
         if waitsForWindow { text += "; it waits for its window" }
         if overridesWindow { text += "; outside its window, which opens too late" }

@@ -21,6 +21,8 @@ package struct RotationTiming: Sendable, Equatable {
     package let overridesWindow: Bool
     /// Whether a newly edited schedule is being spread out.
     package let isSpread: Bool
+    /// Whether the renewal was put off because people just went back to this version.
+    package let isAfterRollback: Bool
 
     /// From when on a rotation that has not begun counts as overdue.
     package var overdueAt: Date {
@@ -35,7 +37,9 @@ package struct RotationTiming: Sendable, Equatable {
 
     /// The rule, in order: the earlier of `promotion + every` (or the next cron time after the promotion) and
     /// `expiry - renewBefore`; less the jitter; a schedule younger than that moment is spread out instead of starting at
-    /// once; then the next opening of the window, unless the key would expire first and the policy says so.
+    /// once; then the next opening of the window, unless the key would expire first and the policy says so. A version that
+    /// was rolled back to is not renewed for a day, or for half of what is left before the last safe start where that is
+    /// shorter, whatever its own expiry asks for.
     ///
     /// - Returns: `nil` when neither a recurrence nor an expiry makes it rotate, such as a cron time that never comes.
     package static func next(
@@ -54,13 +58,20 @@ package struct RotationTiming: Sendable, Equatable {
             recurrence = expression.next(after: anchor, in: rotation.timeZone)
         }
         let renewBefore = rotation.renewBefore?.timeInterval ?? 0
-        let renewal = current.expiresAt?.addingTimeInterval(-renewBefore)
+        var renewal = current.expiresAt?.addingTimeInterval(-renewBefore)
         let lastSafeStart = current.expiresAt?.addingTimeInterval(-min(3600, renewBefore / 2))
+        var isAfterRollback = false
+        if let returned = current.rolledBackAt, let planned = renewal, let lastSafeStart {
+            let earliest = returned.addingTimeInterval(
+                min(86_400, max(0, lastSafeStart.timeIntervalSince(returned)) / 2))
+            isAfterRollback = planned < earliest
+            renewal = max(planned, earliest)
+        }
         guard let first = [recurrence, renewal].compactMap({ $0 }).min() else { return nil }
         let reason: PlanReason = first == renewal && first != recurrence ? .renewBeforeExpiry : .schedule
 
         var jitter: Int64 = 0
-        if let most = rotation.jitter {
+        if let most = rotation.jitter, !(isAfterRollback && first == renewal) {
             let offset = DeterministicJitter.offset(
                 for: policy.secret.text, cycle: String(current.number), within: most)
             jitter = min(offset, Int64(max(0, first.timeIntervalSince(anchor))))
@@ -87,7 +98,8 @@ package struct RotationTiming: Sendable, Equatable {
         }
         return RotationTiming(
             at: at, reason: reason, recurrence: recurrence, renewal: renewal, lastSafeStart: lastSafeStart,
-            jitter: jitter, waitsForWindow: waitsForWindow, overridesWindow: overridesWindow, isSpread: isSpread)
+            jitter: jitter, waitsForWindow: waitsForWindow, overridesWindow: overridesWindow, isSpread: isSpread,
+            isAfterRollback: isAfterRollback && first == renewal)
     }
 
     /// How long after a schedule came into force an already passed time is made up for: up to a day, a tenth of the

@@ -8,6 +8,8 @@ package struct SecretPlan: Sendable {
         /// The first version is made.
         case issue
         case rotate
+        /// An earlier version becomes current again.
+        case rollBack = "rollback"
         /// An old version is retired.
         case retire
         /// A rotation that is under way goes on.

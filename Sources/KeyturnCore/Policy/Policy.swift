@@ -123,13 +123,24 @@ package struct RetirementRule: Sendable, Hashable {
     /// Checks that must go on passing with the current key while the old one is switched off. When one fails, the old
     /// key is switched on again.
     package let health: [PolicyCheck]
+    /// When a compromised key is revoked.
+    package let onCompromise: OnCompromise
+
+    package enum OnCompromise: String, Sendable, CaseIterable {
+        /// As soon as the new one is current everywhere: consumers are served throughout.
+        case revokeLast = "revoke-last"
+        /// Before the new one is made: an outage is preferred to a leaked key that works.
+        case revokeFirst = "revoke-first"
+    }
 
     package init(
-        whenUnused: PolicyDuration? = nil, observe: PolicyDuration? = nil, health: [PolicyCheck] = []
+        whenUnused: PolicyDuration? = nil, observe: PolicyDuration? = nil, health: [PolicyCheck] = [],
+        onCompromise: OnCompromise = .revokeLast
     ) {
         self.whenUnused = whenUnused
         self.observe = observe
         self.health = health
+        self.onCompromise = onCompromise
     }
 
     /// How long until the health checks are run again, in seconds: about twenty times while the key is observed.

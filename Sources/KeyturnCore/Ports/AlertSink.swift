@@ -9,6 +9,8 @@ package struct AlertEvent: Sendable, Codable, Equatable {
         case retireBlocked = "retire.blocked"
         case possibleOrphan = "orphan.possible"
         case quarantined = "secret.quarantined"
+        /// Too many rotations in a row failed, and everything is paused.
+        case rotationsStopped = "rotations.stopped"
         case reloadFailed = "reload.failed"
         case clockDisagrees = "clock.disagrees"
         case stateRestored = "state.restored"

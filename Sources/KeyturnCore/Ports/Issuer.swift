@@ -25,11 +25,14 @@ package struct IssuerTraits: Sendable {
     package let disables: Bool
     /// Whether the last use of a key is told (``ReportsLastUse``).
     package let reportsLastUse: Bool
+    /// Whether revoking a key ends it. Where nobody but its consumers knows a key, there is nobody to end it.
+    package let revokes: Bool
 
     package init(
         kind: IssuerKind, keyLimit: Int? = nil, enforcesExpiry: Bool = false, checks: Bool, disables: Bool = false,
-        reportsLastUse: Bool = false
+        reportsLastUse: Bool = false, revokes: Bool = true
     ) {
+        self.revokes = revokes
         self.kind = kind
         self.keyLimit = keyLimit
         self.enforcesExpiry = enforcesExpiry

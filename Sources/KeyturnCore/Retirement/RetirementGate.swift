@@ -6,7 +6,7 @@ package enum RetirementGate: String, Sendable, Codable, CaseIterable {
     case secretReleased = "secret-released"
     /// No backend was found ahead of the journal: the state is no old copy of itself.
     case stateNewest = "state-newest"
-    /// A later version is current, and no rotation of the secret is under way.
+    /// Another version is current, and no rotation of the secret is under way.
     case successorPromoted = "successor-promoted"
     /// The grace is over.
     case gracePassed = "grace-passed"
@@ -62,6 +62,8 @@ package struct RetirementFacts: Sendable {
     package let installation: InstallationState
     /// Whether the user declared the version compromised: it goes at once.
     package var skipsPatience: Bool { version.tainted }
+    /// Whether it goes even though consumers may still need it: an outage is preferred to a leaked key that works.
+    package var revokesFirst: Bool { version.tainted && rule.onCompromise == .revokeFirst }
 
     /// Why nothing is done for the secret, in one sentence; `nil` when it is neither paused nor quarantined.
     package var held: String?
@@ -134,8 +136,8 @@ extension RetirementGate {
         case .successorPromoted: Self.successor(facts)
         case .gracePassed: Self.grace(facts)
         case .backoffPassed: Self.backoff(facts)
-        case .backendsConfirmed: Self.backends(facts)
-        case .successorWorks: Self.successorWorks(facts)
+        case .backendsConfirmed: facts.revokesFirst ? skipped : Self.backends(facts)
+        case .successorWorks: facts.revokesFirst ? skipped : Self.successorWorks(facts)
         case .clockSane: Self.clock(facts)
         case .unused: Self.unused(facts)
         case .healthy: Self.health(facts)
@@ -143,9 +145,15 @@ extension RetirementGate {
         }
     }
 
+    /// How a gate stands that a compromised key does not wait for.
+    private var skipped: GateResult {
+        GateResult(self, .open, "not waited for: the version is compromised, and the policy says revoke-first")
+    }
+
     private static func successor(_ facts: RetirementFacts) -> GateResult {
-        guard let successor = facts.successor, successor.number > facts.version.number else {
-            return GateResult(.successorPromoted, .blocked, "no later version is current")
+        // By stage, not by number: after a rollback the later version is the one that goes.
+        guard let successor = facts.successor, successor.number != facts.version.number else {
+            return GateResult(.successorPromoted, .blocked, "no other version is current")
         }
         guard !facts.rotationInFlight else {
             return GateResult(.successorPromoted, .blocked, "a rotation is under way; it is finished first")

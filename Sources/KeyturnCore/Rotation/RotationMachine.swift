@@ -87,6 +87,15 @@ package struct RotationMachine: Sendable, Codable, Equatable {
         promoteWasIntended = true
     }
 
+    /// Starts where a version that was current before is proven to work, to be made current again. Nothing was made for it:
+    /// before its first promote it is given up without a trace, never by way of `abandoning`.
+    package init(returningTo backends: [(name: String, required: Bool)]) {
+        phase = .verifying
+        self.backends = backends.map {
+            BackendProgress(name: $0.name, required: $0.required, progress: .deferred)
+        }
+    }
+
     /// Takes over a state, for tests that visit every one.
     package init(phase: Phase, backends: [BackendProgress]) {
         self.phase = phase

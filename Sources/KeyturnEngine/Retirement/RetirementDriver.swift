@@ -35,7 +35,7 @@ final class RetirementDriver: Sendable {
         while let version = session.record.version(number), version.stage == .previous || version.stage == .disabled {
             guard !core.stop.isAsked, !Task.isCancelled else { return .parked }
             try await session.refreshWishes()
-            guard session.record.pausedSince == nil else { return .waiting }
+            guard !session.isPaused(through: [version.issuer]) else { return .waiting }
             do {
                 if version.stage == .disabled, let reason = version.retirement?.undoing {
                     try await undo(version, because: reason, &session)
@@ -85,7 +85,7 @@ final class RetirementDriver: Sendable {
             return firstBlocked()
         }
         // Once it is revoked only pruning is left, and that harms nobody.
-        if version.retirement?.revoked == true { return nil }
+        if version.retirement?.revoked == true || facts.revokesFirst { return nil }
         do throws(SystemError) {
             facts.unconfirmedBackends = try await unconfirmedBackends(record)
             if let freeze = try await freeze() { return GateResult(.stateNewest, .blocked, freeze) }

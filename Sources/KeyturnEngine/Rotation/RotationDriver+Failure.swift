@@ -31,15 +31,24 @@ extension RotationDriver {
                     detail: [
                         "code": error.code.rawValue, "attempt": String(attempt), "message": error.message,
                     ]))
+            if rotation.isRollback, !rotation.machine.isPastFirstPromote,
+                error.disposition == .permanent || attempt >= core.settings.maximumAttempts
+            {
+                // What is current still is; whoever asked for it decides what to do instead.
+                return drop(&record, &outbox, because: "\(step.text): \(error.message)")
+            }
             if error.code == .rejectedValue, !rotation.machine.isPastFirstPromote,
                 rotation.machine.phase != .abandoning
             {
+                countAsFailed(&record, &outbox)
                 apply(.abandon, to: &record, &outbox)
                 record.rotation?.attempt = 0
                 record.rotation?.nextAttempt = nil
             } else if error.disposition == .permanent {
+                countAsFailed(&record, &outbox)
                 quarantine(&record, &outbox, desk, reason: "\(step.text): \(error.message)", advice: error.advice)
             } else if attempt >= core.settings.maximumAttempts {
+                countAsFailed(&record, &outbox)
                 quarantine(
                     &record, &outbox, desk, reason: "\(step.text) failed \(attempt) times: \(error.message)",
                     advice: error.advice)

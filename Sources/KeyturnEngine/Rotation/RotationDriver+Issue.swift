@@ -179,6 +179,7 @@ extension RotationDriver {
             let now = now
             try await session.commit { record, outbox in
                 outbox.orphans.append(orphan)
+                countAsFailed(&record, &outbox)
                 record.quarantine = SecretRecord.Quarantine(
                     since: now, reason: "a key may have been made and can't be told from others: \(reason)")
             }
@@ -207,6 +208,7 @@ extension RotationDriver {
             outbox.orphans.append(orphan)
             record.rotation?.lostKeys += 1
             if let lost = record.rotation?.lostKeys, lost >= core.settings.maximumReissues {
+                countAsFailed(&record, &outbox)
                 quarantine(
                     &record, &outbox, desk, reason: "the answers to \(lost) creations in a row were lost",
                     advice: "each may have left a key behind; see why the issuer does not answer")

@@ -8,6 +8,7 @@ extension RotationDriver {
         guard let policy, let rotation = session.record.rotation,
             let version = session.record.version(rotation.version)
         else { return .moved }
+        if rotation.isRollback, version.stage == .disabled { return try await enable(version, &session) }
         try await intend([.verify], &session)
         let verification = KeyVerification(core: core, workplace: workplace)
         let verdict: KeyVerification.Verdict
@@ -26,8 +27,10 @@ extension RotationDriver {
         case .refused(let reason):
             return .failed(
                 .verify,
-                SystemError(.rejectedValue, "the new key was refused: \(reason)", advice: "see the check in the policy")
-            )
+                SystemError(
+                    .rejectedValue,
+                    "the \(rotation.isRollback ? "key of version \(version.number)" : "new key") was refused: \(reason)",
+                    advice: "see the check in the policy"))
         }
     }
 
@@ -47,24 +50,32 @@ extension RotationDriver {
         }
         let wasCurrent = version.stage == .current
         version.stage = .current
-        version.promotedAt = version.promotedAt ?? now
+        version.promotedAt = rotation.isRollback ? now : version.promotedAt ?? now
+        if rotation.isRollback {
+            version.rolledBackAt = now
+            version.retireAt = nil
+            version.retirement = nil
+        }
         record.put(version)
         core.dropUnanswered(version.number, in: &record, &outbox)
         record.rotation = nil
         record.abandonedInARow = 0
-        if !wasCurrent { outbox.fulfilled = record.request }
+        if !wasCurrent, record.request?.rollsBack ?? rotation.isRollback == rotation.isRollback {
+            outbox.fulfilled = record.request
+        }
         if rotation.reason == PlanReason.repair.rawValue {
             outbox.repaired = record.repairSince
             desk().clear([.driftFound], in: &record, &outbox)
         }
-        outbox.audit.append(
-            AuditEvent(
-                at: now, kind: wasCurrent ? "version.distributed" : "version.promoted", secret: record.name,
-                version: version.number))
+        countAsSucceeded(rotation, &outbox)
+        let kind =
+            wasCurrent ? "version.distributed" : rotation.isRollback ? "version.rolled-back" : "version.promoted"
+        outbox.audit.append(AuditEvent(at: now, kind: kind, secret: record.name, version: version.number))
         desk().clear([.rotationFailed, .rotationOverdue, .keyExpired, .quarantined], in: &record, &outbox)
         outbox.log.append(
             Outbox.LogLine(
-                level: .notice, message: "new version is current",
+                level: .notice,
+                message: rotation.isRollback ? "the old version is current again" : "new version is current",
                 metadata: ["secret": "\(record.name)", "version": "\(version.number)"]))
     }
 
@@ -200,6 +211,7 @@ extension RotationDriver {
                 record.put(version)
             }
             record.rotation = nil
+            guard record.request?.rollsBack != true else { return }
             record.abandonedInARow += 1
             if record.abandonedInARow >= core.settings.maximumReissues {
                 quarantine(

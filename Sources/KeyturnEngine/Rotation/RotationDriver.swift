@@ -56,15 +56,12 @@ final class RotationDriver: Sendable {
         let now = now
         try await session.commit { record, outbox in
             let compromised = record.request?.compromised ?? false
+            record.waiting = nil
             let rotation = RotationRecord(
                 version: record.nextNumber, machine: RotationMachine(backends: policy.rotationBackends), startedAt: now,
                 reason: reason.rawValue, compromised: compromised, issueDigest: policy.origin.issueDigest,
                 reissues: record.abandonedInARow)
             record.rotation = rotation
-            if compromised, var current = record.current {
-                current.tainted = true
-                record.put(current)
-            }
             outbox.audit.append(
                 AuditEvent(
                     at: now, kind: "rotation.started", secret: record.name, version: rotation.version,
@@ -106,7 +103,15 @@ final class RotationDriver: Sendable {
             }
             guard !core.stop.isAsked, !Task.isCancelled else { return .parked }
             try await session.refreshWishes()
-            guard session.record.pausedSince == nil else { return .paused }
+            guard !session.isPaused(through: session.record.issuers(under: policy)) else { return .paused }
+            if let reason = reasonToDrop(rotation, session.record) {
+                return .failed(try await dropRollback(&session, because: reason))
+            }
+            if let leaked = leakedVersion(rotation, session.record) {
+                guard case .failed(let step, let error) = try await revokeFirst(leaked, &session) else { continue }
+                if error.code == .cancelled { return .parked }
+                return .failed(try await fail(&session, at: step, with: error))
+            }
             if let reason = reasonToAbandon(rotation, session.record) {
                 try await abandon(&session, because: reason)
                 continue
@@ -178,7 +183,12 @@ final class RotationDriver: Sendable {
 
     /// A rotation that a changed policy has made pointless, while nobody can have seen its key.
     private func reasonToAbandon(_ rotation: RotationRecord, _ record: SecretRecord) -> String? {
-        guard !rotation.machine.isPastFirstPromote, rotation.machine.phase != .abandoning else { return nil }
+        guard !rotation.isRollback, !rotation.machine.isPastFirstPromote, rotation.machine.phase != .abandoning else {
+            return nil
+        }
+        if record.request?.rollsBack == true, (try? Rollback.target(in: record, under: policy, at: now)) != nil {
+            return "a rollback was asked for"
+        }
         guard let policy else { return "no policy names the secret any more" }
         if policy.origin.issueDigest != rotation.issueDigest { return "the policy asks for another key now" }
         if let expiresAt = record.version(rotation.version)?.expiresAt, expiresAt <= now {

@@ -135,7 +135,7 @@ extension WorkOutcome {
     package var holdsOff: Bool {
         switch result {
         case .leasedElsewhere, .journalFailed: true
-        case .nothingDue, .rotated, .failed: false
+        case .nothingDue, .rotated, .rolledBack, .failed: false
         }
     }
 }

@@ -6,6 +6,13 @@ import Logging
 struct SecretWorker {
     let core: EngineCore
     let workplace: Workplace
+    let lineUpTime: Double
+
+    init(core: EngineCore, workplace: Workplace, lineUpTime: Double? = nil) {
+        self.core = core
+        self.workplace = workplace
+        self.lineUpTime = lineUpTime ?? core.settings.lineUpTime
+    }
 
     func work(on secret: SecretName) async -> WorkOutcome {
         do throws(JournalError) {
@@ -37,40 +44,67 @@ struct SecretWorker {
         try await UnknownOutcomes(core: core, workplace: workplace, secret: secret).examine(&session)
         var outcome = WorkOutcome(secret: secret, result: .nothingDue)
         var waited = 0.0
-        var plan: SecretPlan
         while true {
             try await session.refreshWishes()
+            try await taint(&session)
             let before = session.record
             try await RotationDriver(core: core, workplace: workplace, policy: policy, secret: secret)
                 .letRotationRepair(&session)
-            plan = try await self.plan(session.record, policy)
-            try await tell(policy, plan, &session)
-            try await rotate(policy, plan, &session, &outcome)
+            try await tell(policy, try await plan(session.record, policy), &session)
+            try await rotate(policy, &session, &outcome)
             if !outcome.isParked { try await retire(policy, &session, &outcome) }
-            if outcome.isParked || core.stop.isAsked { break }
+            if outcome.isParked || outcome.linesUp || core.stop.isAsked { break }
             if session.record != before { continue }
-            guard let pause = try await inlinePause(session.record, waited) else { break }
+            guard
+                let pause = try await inlinePause(
+                    session.record, waited,
+                    isPaused: session.isPaused(through: session.record.issuers(under: policy)))
+            else { break }
             waited += pause
             do throws(SystemError) { try await core.pause(pause) } catch { break }
         }
-        // Where the last round changed nothing, its plan stands.
-        if outcome.isParked || core.stop.isAsked { plan = try await self.plan(session.record, policy) }
-        let desk = desk(policy)
-        try await session.finish(nextDue: outcome.isParked ? desk.now : plan.nextLook) { _, _ in }
+        outcome.nextLook = try await finish(policy, &session, outcome)
         outcome.quarantine = session.record.quarantine
-        outcome.nextLook = plan.nextLook
         return outcome
     }
 
+    /// Notes when the secret is looked at next. What people asked for while that was written is looked at once more: their
+    /// wish made the secret due, and the commit took that away.
+    private func finish(
+        _ policy: Policy?, _ session: inout SecretSession, _ outcome: WorkOutcome
+    ) async throws(JournalError) -> Date? {
+        while true {
+            let known = (session.record.wishes, session.switches)
+            let plan = try await plan(session.record, policy)
+            let waits = plan.reason == .rotationLimit || outcome.linesUp
+            try await session.finish(nextDue: outcome.isParked ? core.time.now() : plan.nextLook) { record, _ in
+                if !waits { record.waiting = nil }
+            }
+            try await session.refreshWishes()
+            if known == (session.record.wishes, session.switches) { return plan.nextLook }
+        }
+    }
+
     private func rotate(
-        _ policy: Policy?, _ plan: SecretPlan, _ session: inout SecretSession, _ outcome: inout WorkOutcome
+        _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
     ) async throws(JournalError) {
-        guard plan.isDue(at: core.time.now()), !core.stop.isAsked else { return }
         let driver = RotationDriver(core: core, workplace: workplace, policy: policy, secret: session.record.name)
-        if session.record.rotation == nil { try await driver.begin(&session, because: plan.reason) }
+        let target = try await rollbackTarget(policy, &session, &outcome)
+        let plan = try await plan(session.record, policy)
+        guard plan.isDue(at: core.time.now()), !core.stop.isAsked else { return }
+        if session.record.rotation == nil {
+            if let target {
+                try await driver.beginRollback(&session, to: target)
+            } else {
+                guard try await hasPlace(plan, &session, &outcome) else { return }
+                try await driver.begin(&session, because: plan.reason)
+            }
+        }
         let current = session.record.current?.number
+        let isRollback = session.record.rotation?.isRollback ?? false
         switch try await driver.drive(&session) {
-        case .finished: if session.record.current?.number != current { outcome.result = .rotated }
+        case .finished:
+            if session.record.current?.number != current { outcome.result = isRollback ? .rolledBack : .rotated }
         case .failed(let failure): outcome.result = .failed(failure)
         case .parked: outcome.isParked = true
         case .paused: break
@@ -81,7 +115,7 @@ struct SecretWorker {
         _ policy: Policy?, _ session: inout SecretSession, _ outcome: inout WorkOutcome
     ) async throws(JournalError) {
         guard session.record.quarantine == nil, session.record.pausedSince == nil, session.record.rotation == nil,
-            !session.record.leaving.isEmpty
+            session.switches.stopping([]) == nil, !session.record.leaving.isEmpty
         else { return }
         // A retirement without a closed gate is planned for the moment of planning, so that the time is read after it.
         let retirements = try await plan(session.record, policy).retirements
@@ -104,13 +138,16 @@ struct SecretWorker {
     /// The plan as everything else sees it, with what `after` asks for.
     func plan(_ record: SecretRecord, _ policy: Policy?) async throws(JournalError) -> SecretPlan {
         let now = core.time.now()
+        let switches = try await core.journal.switches()
         var busy: [SecretName] = []
         for name in policy?.after ?? [] {
             guard let other = workplace.policies[name] else { continue }
             let known = try await core.journal.record(of: name)
             let theirs = Planner.plan(
-                name, SecretFacts(policy: other, record: known, traits: workplace.issuers[other.issuer]?.traits),
-                at: now)
+                name,
+                SecretFacts(
+                    policy: other, record: known, traits: workplace.issuers[other.issuer]?.traits, switches: switches,
+                    rotationsPerHour: core.settings.maxRotationsPerHour), at: now)
             if theirs.isDue(at: now) || known?.rotation != nil { busy.append(name) }
         }
         // A version's key counts at the issuer that made it.
@@ -119,7 +156,8 @@ struct SecretWorker {
             record.name,
             SecretFacts(
                 policy: policy, record: record, traits: issuer.flatMap { workplace.issuers[$0]?.traits },
-                busyPredecessors: busy, installation: try await core.journal.installationState()), at: now)
+                busyPredecessors: busy, installation: try await core.journal.installationState(), switches: switches,
+                rotationsPerHour: core.settings.maxRotationsPerHour), at: now)
     }
 
     /// Notes when a schedule is first seen, so that an edited one does not rotate everything at once.
@@ -132,7 +170,7 @@ struct SecretWorker {
         }
     }
 
-    private func desk(_ policy: Policy?) -> AlertDesk {
+    func desk(_ policy: Policy?) -> AlertDesk {
         AlertDesk(core: core, policy: policy, sinks: workplace.sinkNames(for: policy), now: core.time.now())
     }
 
@@ -167,8 +205,12 @@ struct SecretWorker {
     }
 
     /// How long to wait here for the next try, when a pass has that patience.
-    private func inlinePause(_ record: SecretRecord, _ waited: Double) async throws(JournalError) -> Double? {
-        guard core.settings.inlineWait > 0, record.quarantine == nil, record.pausedSince == nil else { return nil }
+    private func inlinePause(_ record: SecretRecord, _ waited: Double, isPaused: Bool) async throws(JournalError)
+        -> Double?
+    {
+        guard core.settings.inlineWait > 0, record.quarantine == nil, record.pausedSince == nil, !isPaused else {
+            return nil
+        }
         let next = [record.rotation?.nextAttempt].compactMap { $0 }.min()
         guard let next else { return nil }
         let pause = max(0.05, next.timeIntervalSince(core.time.now()))
@@ -181,6 +223,7 @@ package struct WorkOutcome: Sendable {
     package enum Result: Sendable {
         case nothingDue
         case rotated
+        case rolledBack
         case failed(StepFailure)
         case leasedElsewhere
         case journalFailed(JournalError)
@@ -194,6 +237,8 @@ package struct WorkOutcome: Sendable {
     /// Work was left for the next start because a stop was asked for.
     package internal(set) var isParked = false
     package internal(set) var nextLook: Date?
+    /// It is due and stands in line for its place among the rotations of this hour.
+    package internal(set) var linesUp = false
 
     package init(secret: SecretName, result: Result) {
         self.secret = secret

@@ -119,7 +119,8 @@ extension RandomIssuer {
         type: "random",
         summary: "Passwords, hex and base64url text, UUIDs and RSA, Ed25519 or P-256 key pairs, made by Keyturn.",
         configuration: ParameterSchema(parameters), issue: ParameterSchema(parameters),
-        traits: IssuerTraits(kind: .chosen, checks: false), fields: ["privateKey", "publicKey"], check: problems)
+        traits: IssuerTraits(kind: .chosen, checks: false, revokes: false), fields: ["privateKey", "publicKey"],
+        check: problems)
 
     @Sendable private static func problems(
         _ configuration: Parameters, _ issue: Parameters, _ lifetime: Int64?

@@ -37,6 +37,10 @@ package struct Configuration: Sendable {
         package var concurrency = 64
         package var perIssuer = 8
         package var perBackend = 32
+        /// How many rotations may begin in any hour; `nil` for any number.
+        package var maxRotationsPerHour: Int?
+        /// After how many failed rotations in a row everything is paused; `nil` for never.
+        package var stopAfterFailures: Int?
     }
 }
 

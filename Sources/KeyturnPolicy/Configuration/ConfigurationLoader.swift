@@ -11,8 +11,8 @@ package enum ConfigurationLoader {
     /// - Parameters:
     ///   - file: absolute path.
     ///   - environment: `KEYTURN_STATE`, `KEYTURN_SCHEDULES`, `KEYTURN_IDENTITY_FILE`, `KEYTURN_LISTEN`,
-    ///     `KEYTURN_CLOCK_TOLERANCE` and
-    ///     `KEYTURN_LIMITS_CONCURRENCY`, `..._PERISSUER`, `..._PERBACKEND` go before the file.
+    ///     `KEYTURN_CLOCK_TOLERANCE` and `KEYTURN_LIMITS_CONCURRENCY`, `..._PERISSUER`, `..._PERBACKEND`,
+    ///     `..._MAXROTATIONSPERHOUR` and `..._STOPAFTERFAILURES` go before the file.
     /// - Returns: the configuration, unless a diagnostic is an error.
     package static func load(
         file: String, environment: [String: String], catalog: SystemCatalog
@@ -196,17 +196,23 @@ package enum ConfigurationLoader {
     ) -> Configuration.Limits {
         var limits = Configuration.Limits()
         let fields = root["limits"].flatMap { reader.map($0, "'limits'") }
-        if let fields { reader.expect(["concurrency", "perIssuer", "perBackend"], in: fields, "'limits'") }
-        func limit(_ name: String) -> Int? {
+        if let fields {
+            reader.expect(
+                ["concurrency", "perIssuer", "perBackend", "maxRotationsPerHour", "stopAfterFailures"], in: fields,
+                "'limits'")
+        }
+        func limit(_ name: String, upTo most: Int = 1024) -> Int? {
             if let text = environment["KEYTURN_LIMITS_\(name.uppercased())"] {
-                if let number = Int(text), (1...1024).contains(number) { return number }
-                reader.complain(at: nil, "KEYTURN_LIMITS_\(name.uppercased()) must lie between 1 and 1024")
+                if let number = Int(text), (1...most).contains(number) { return number }
+                reader.complain(at: nil, "KEYTURN_LIMITS_\(name.uppercased()) must lie between 1 and \(most)")
             }
-            return fields?[name].flatMap { reader.integer($0, "'\(name)' of 'limits'", in: 1...1024) }
+            return fields?[name].flatMap { reader.integer($0, "'\(name)' of 'limits'", in: 1...most) }
         }
         limits.concurrency = limit("concurrency") ?? limits.concurrency
         limits.perIssuer = limit("perIssuer") ?? limits.perIssuer
         limits.perBackend = limit("perBackend") ?? limits.perBackend
+        limits.maxRotationsPerHour = limit("maxRotationsPerHour", upTo: 100_000)
+        limits.stopAfterFailures = limit("stopAfterFailures", upTo: 100_000)
         return limits
     }
 }

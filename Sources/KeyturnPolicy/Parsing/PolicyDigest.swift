@@ -32,7 +32,9 @@ struct PolicyDigest {
             ]
         }
         for check in checks { all += [check.type, Self.text(.map(check.parameters))] }
-        all.append("\(retirement.whenUnused?.seconds ?? 0) \(retirement.observe?.seconds ?? 0)")
+        all.append(
+            "\(retirement.whenUnused?.seconds ?? 0) \(retirement.observe?.seconds ?? 0) \(retirement.onCompromise.rawValue)"
+        )
         for check in retirement.health { all += ["health", check.type, Self.text(.map(check.parameters))] }
         all += after.map(\.text)
         whole = Self.digest(all)

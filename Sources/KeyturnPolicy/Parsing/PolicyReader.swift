@@ -240,11 +240,22 @@ struct PolicyReader {
     private func retirement(_ root: Fields, _ marks: inout Marks) -> RetirementRule {
         guard let node = root["retire"], let fields = reader.map(node, "'retire'") else { return RetirementRule() }
         marks.add(fields, under: "retire.")
-        reader.expect(["whenUnused", "observe", "health"], in: fields, "'retire'")
+        reader.expect(["whenUnused", "observe", "health", "onCompromise"], in: fields, "'retire'")
         return RetirementRule(
             whenUnused: fields["whenUnused"].flatMap { reader.duration($0, "'whenUnused'") },
             observe: fields["observe"].flatMap { reader.duration($0, "'observe'") },
-            health: checks(fields["health"], "'health'", types: catalog.checks.map(\.type)))
+            health: checks(fields["health"], "'health'", types: catalog.checks.map(\.type)),
+            onCompromise: fields["onCompromise"].flatMap(onCompromise) ?? .revokeLast)
+    }
+
+    private func onCompromise(_ node: Node) -> RetirementRule.OnCompromise? {
+        guard let text = reader.string(node, "'onCompromise'") else { return nil }
+        guard let known = RetirementRule.OnCompromise(rawValue: text) else {
+            let words = RetirementRule.OnCompromise.allCases.map(\.rawValue).joined(separator: " or ")
+            reader.complain(at: node.mark, "'onCompromise' must be \(words)")
+            return nil
+        }
+        return known
     }
 
     private func secrets(_ root: Fields, _ name: String) -> [SecretName] {

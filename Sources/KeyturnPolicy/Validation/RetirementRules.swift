@@ -28,6 +28,13 @@ enum RetirementRules {
                         located.mark("retire.health"),
                         "'health' needs 'observe': the checks run while the old key is switched off"))
             }
+            if located.policy.retirement.onCompromise == .revokeFirst, !traits.revokes {
+                found.append(
+                    located.diagnostic(
+                        located.mark("retire.onCompromise"),
+                        "nobody ends a key of issuer type '\(issuer.type)': revoke-first gains nothing there, and consumers go on with the old key until they get the new one",
+                        severity: .warning))
+            }
             return found
         }
     }

@@ -21,7 +21,7 @@ struct ValidationContext {
             kind: own.kind, keyLimit: parameters.integer("keyLimit") ?? own.keyLimit,
             enforcesExpiry: own.enforcesExpiry, checks: own.checks,
             disables: parameters.boolean("disables") ?? own.disables,
-            reportsLastUse: parameters.boolean("reportsLastUse") ?? own.reportsLastUse)
+            reportsLastUse: parameters.boolean("reportsLastUse") ?? own.reportsLastUse, revokes: own.revokes)
     }
 }
 

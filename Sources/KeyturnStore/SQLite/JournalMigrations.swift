@@ -12,6 +12,7 @@ enum JournalMigrations {
         migrator.registerMigration("5 wish for a repair") { database in
             try database.execute(sql: "ALTER TABLE secrets ADD COLUMN repair_since INTEGER")
         }
+        migrator.registerMigration("6 emergencies", migrate: emergencies)
         return migrator
     }
 
@@ -109,5 +110,29 @@ enum JournalMigrations {
         for name in try String.fetchAll(database, sql: "SELECT name FROM secrets") {
             try RecordDigest.write(of: name, database)
         }
+    }
+
+    @Sendable private static func emergencies(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE switches (
+                    scope TEXT PRIMARY KEY,
+                    state TEXT NOT NULL
+                ) WITHOUT ROWID;
+                CREATE TABLE rotation_starts (
+                    secret TEXT NOT NULL,
+                    version INTEGER NOT NULL,
+                    at INTEGER NOT NULL,
+                    PRIMARY KEY (secret, version)
+                ) WITHOUT ROWID;
+                CREATE INDEX rotation_starts_by_time ON rotation_starts (at);
+                CREATE TABLE rotation_tally (
+                    only INTEGER PRIMARY KEY CHECK (only = 1),
+                    failures INTEGER NOT NULL
+                );
+                INSERT INTO rotation_tally (only, failures) VALUES (1, 0);
+                ALTER TABLE secrets ADD COLUMN waits INTEGER;
+                CREATE INDEX secrets_by_waiting ON secrets (waits, name) WHERE waits IS NOT NULL;
+                """)
     }
 }

@@ -102,10 +102,10 @@ extension SQLiteJournal {
             state.versions = []
             state.wishes = SecretWishes()
             try database.execute(
-                sql: "UPDATE secrets SET state = ?, next_due = ? WHERE name = ?",
+                sql: "UPDATE secrets SET state = ?, next_due = ?, waits = ? WHERE name = ?",
                 arguments: [
                     try JournalCoding.encode(state), change.nextDue.map(JournalCoding.milliseconds),
-                    lease.secret.text,
+                    change.record.waiting.map { Self.urgency($0.expiresAt) }, lease.secret.text,
                 ])
             if let fulfilled = change.fulfilled {
                 try database.execute(
@@ -122,6 +122,7 @@ extension SQLiteJournal {
             for event in change.audit { try Self.append(event, database) }
             for alert in change.alerts { try Self.put(alert, database) }
             for orphan in change.orphans { try Self.put(orphan, database) }
+            if let tally = change.tally { try Self.count(tally, database) }
         }
     }
 

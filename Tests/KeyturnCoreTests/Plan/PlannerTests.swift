@@ -91,6 +91,13 @@ struct PlannerTests {
         drifted.repairSince = now
         note(try plan(drifted, policy: policy))
 
+        asked.request = .init(at: now, compromised: false, rollsBack: true)
+        note(try plan(asked, policy: policy))
+        var waiting = try record(promotedDaysAgo: 31)
+        waiting.waiting = .init(since: now, until: now.addingTimeInterval(90), expiresAt: nil, limit: 7)
+        let limited = SecretFacts(policy: policy, record: waiting, traits: nil, rotationsPerHour: 7)
+        note(Planner.plan(try name(), limited, at: now))
+
         let unreached = Set(PlanReason.allCases).subtracting(reached.keys)
         // `never` needs a cron that has no time within forty years, and such a one is refused; `not-due` is left to
         // those who report.
@@ -107,24 +114,29 @@ struct PlannerTests {
             .noPolicy: "no policy names it any more; its key stays as it is",
             .newBackend: "version 1 is not in 'vault' yet and is put there",
             .repair: "version 1 is put back where a backend holds another value",
+            .rollback: "the version before the current one is to be current again",
+            .rotationLimit:
+                "waits for its turn: 7 rotations an hour may begin, those whose keys expire first before others",
         ]
         for (reason, sentence) in sentences { #expect(reached[reason]?.sentence == sentence) }
         let actions: [PlanReason: SecretPlan.Action] = [
             .new: .issue, .schedule: .rotate, .renewBeforeExpiry: .rotate, .requested: .rotate, .compromised: .rotate,
             .inFlight: .retry, .retry: .retry, .keyLimit: .rotate, .after: .rotate, .paused: .none,
-            .quarantined: .none, .noPolicy: .none, .newBackend: .retry, .repair: .retry,
+            .quarantined: .none, .noPolicy: .none, .newBackend: .retry, .repair: .retry, .rollback: .rollBack,
+            .rotationLimit: .rotate,
         ]
         for (reason, action) in actions { #expect(reached[reason]?.action == action, "\(reason)") }
         for (reason, plan) in reached {
-            #expect(plan.isBlocked == [.keyLimit, .after].contains(reason), "\(reason)")
+            #expect(plan.isBlocked == [.keyLimit, .after, .rotationLimit].contains(reason), "\(reason)")
         }
     }
 
     @Test func reasonsAreStableWords() {
         #expect(
             PlanReason.allCases.map(\.rawValue) == [
-                "new", "schedule", "renew-before-expiry", "requested", "compromised", "new-backend", "repair",
-                "in-flight", "retry", "not-due", "key-limit", "after", "quarantined", "paused", "no-policy", "never",
+                "new", "schedule", "renew-before-expiry", "requested", "compromised", "rollback", "new-backend", "repair",
+                "in-flight", "retry", "not-due", "key-limit", "rotation-limit", "after", "quarantined", "paused",
+                "no-policy", "never",
             ])
     }
 
@@ -208,6 +220,47 @@ struct PlannerTests {
         // What was asked for is under way, and the request does not begin another.
         record.rotation = rotation()
         #expect(try plan(record, policy: .sample()).reason == .inFlight)
+    }
+
+    @Test func aSwitchHoldsWhatGoesThroughItAlone() throws {
+        var record = try record(promotedDaysAgo: 31)
+        var old = VersionRecord.sample(2, .previous, from: now)
+        old.retireAt = now
+        record.put(old)
+        func plan(_ scope: PauseSwitch.Scope) throws -> SecretPlan {
+            let pause = PauseSwitch(scope: scope, since: now, reason: "why", actor: "ann")
+            return Planner.plan(
+                try name(), SecretFacts(policy: try .sample(), record: record, traits: nil, switches: [pause]), at: now)
+        }
+        for scope in [PauseSwitch.Scope.everything, .issuer("issuer")] {
+            let held = try plan(scope)
+            #expect(held.reason == .paused && held.action == .none && held.sentence.contains("(why)"))
+            #expect(held.retirements.allSatisfy { $0.at == nil && $0.gates.first?.gate == .secretReleased })
+        }
+        let free = try plan(.issuer("other"))
+        #expect(free.isDue(at: now) && free.retirements.first?.at == now)
+    }
+
+    @Test func whatIsRevokedFirstNeedsNoRoom() throws {
+        var record = try record(promotedDaysAgo: 1)
+        record.put(.sample(2, .previous, from: now))
+        record.request = .init(at: now, compromised: true)
+        let first = try Policy.sample(retirement: RetirementRule(onCompromise: .revokeFirst))
+        #expect(try plan(record, policy: first, traits: traits).reason == .compromised)
+        #expect(try plan(record, policy: .sample(), traits: traits).reason == .keyLimit)
+        // A key that is revoked takes no room either way.
+        record.versions[1].retirement = .init()
+        record.versions[1].retirement?.revoked = true
+        #expect(try plan(record, policy: .sample(), traits: traits).reason == .compromised)
+    }
+
+    @Test func aRollbackLiftsAnOlderQuarantineOnly() throws {
+        var record = try record(promotedDaysAgo: 1)
+        record.quarantine = .init(since: now, reason: "refused")
+        record.request = .init(at: now, compromised: false, rollsBack: true)
+        #expect(try plan(record, policy: .sample()).reason == .rollback)
+        record.quarantine = .init(since: now.addingTimeInterval(1), reason: "refused again")
+        #expect(try plan(record, policy: .sample()).reason == .quarantined)
     }
 
     @Test func theKeyLimitHoldsUpEveryRotation() throws {

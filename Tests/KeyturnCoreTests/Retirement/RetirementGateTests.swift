@@ -58,6 +58,24 @@ struct RetirementGateTests {
         #expect(closed(facts) == ["secret-released blocked"])
     }
 
+    @Test func whatIsRevokedFirstWaitsForNoConsumer() throws {
+        for onCompromise in RetirementRule.OnCompromise.allCases {
+            for tainted in [false, true] {
+                let usual = try facts(tainted: tainted)
+                var facts = RetirementFacts(
+                    version: usual.version, successor: usual.successor, rotationInFlight: false, now: now,
+                    rule: RetirementRule(onCompromise: onCompromise), reportsLastUse: true, disables: true)
+                facts.unconfirmedBackends = ["vault"]
+                facts.successorWorks = false
+                let isSkipped = onCompromise == .revokeFirst && tainted
+                #expect(closed(facts).isEmpty == isSkipped, "\(onCompromise) \(tainted)")
+                // Nothing but a pause holds it.
+                facts.held = "paused"
+                #expect(closed(facts).first == "secret-released blocked")
+            }
+        }
+    }
+
     @Test func theOrderIsTheOneInWhichTheyAreAsked() {
         #expect(
             RetirementGate.allCases.map(\.rawValue) == [
@@ -77,8 +95,8 @@ struct RetirementGateTests {
         let restored = InstallationState(
             restored: .init(since: now, secret: try SecretName("team/key"), sentence: "backend 'a' is ahead"))
         let cases: [(RetirementFacts, String, String, Date?)] = [
-            (try facts(successor: nil), "successor-promoted blocked", "no later version is current", nil),
-            (try facts(successor: 1), "successor-promoted blocked", "no later version is current", nil),
+            (try facts(successor: nil), "successor-promoted blocked", "no other version is current", nil),
+            (try facts(successor: 1), "successor-promoted blocked", "no other version is current", nil),
             (
                 try facts(inFlight: true), "successor-promoted blocked",
                 "a rotation is under way; it is finished first",

@@ -77,13 +77,14 @@ struct ConfigurationTests {
             state: sqlite:file.db
             schedules: from-file
             identity: {file: from-file.txt}
-            limits: {concurrency: 1, perIssuer: 2, perBackend: 3}
+            limits: {concurrency: 1, perIssuer: 2, perBackend: 3, maxRotationsPerHour: 4, stopAfterFailures: 5}
             listen: 127.0.0.1:1
             """,
             [
                 "KEYTURN_STATE": "sqlite:env.db", "KEYTURN_SCHEDULES": "from-env",
                 "KEYTURN_IDENTITY_FILE": "from-env.txt", "KEYTURN_LISTEN": "127.0.0.1:2",
                 "KEYTURN_LIMITS_CONCURRENCY": "10", "KEYTURN_LIMITS_PERISSUER": "20", "KEYTURN_LIMITS_PERBACKEND": "30",
+                "KEYTURN_LIMITS_MAXROTATIONSPERHOUR": "40",
             ])
         #expect(messages == [])
         let configuration = try #require(loaded)
@@ -91,7 +92,10 @@ struct ConfigurationTests {
         #expect(configuration.schedulesPath == "\(folder)/from-env")
         #expect(configuration.identityPath == "\(folder)/from-env.txt")
         #expect(configuration.listen == "127.0.0.1:2")
-        #expect(configuration.limits == Configuration.Limits(concurrency: 10, perIssuer: 20, perBackend: 30))
+        #expect(
+            configuration.limits
+                == Configuration.Limits(
+                    concurrency: 10, perIssuer: 20, perBackend: 30, maxRotationsPerHour: 40, stopAfterFailures: 5))
     }
 
     @Test func anIdentityMayComeFromTheEnvironmentAlone() throws {

@@ -143,12 +143,42 @@ package enum BackendContract {
             }
             #expect(try await subject.consumed() == subject.text(2))
         },
-        ContractCheck("what was current before can be made current again") { subject in
+        ContractCheck("what was current before can be made current again, and replaced again") { subject in
             let first = try await subject.put(1)
             let second = try await subject.put(2, replacing: 1, oldReceipt: first)
-            _ = try await subject.backend.promote(
-                try subject.write(1, replacing: 2, receipt: first, oldReceipt: second), at: subject.target)
+            var back = first
+            for _ in 1...2 {
+                let receipt = try await subject.backend.promote(
+                    try subject.write(1, replacing: 2, receipt: back, oldReceipt: second), at: subject.target)
+                let merged = back.merging(receipt) { _, new in new }
+                // From the second time on nothing is new.
+                if back != first { #expect(merged == back) }
+                back = merged
+                #expect(try await subject.consumed() == subject.text(1))
+                if subject.backend.traits.readsBack { #expect(try await subject.current() == subject.text(1)) }
+            }
+            // What was current in between is pruned, or comes back once more.
+            try await subject.backend.prune(try subject.reference(2, receipt: second), at: subject.target)
             #expect(try await subject.consumed() == subject.text(1))
+            let third = try await subject.put(3, replacing: 1, oldReceipt: back)
+            #expect(try await subject.consumed() == subject.text(3))
+            try await subject.backend.prune(try subject.reference(1, receipt: back), at: subject.target)
+            #expect(try await subject.consumed() == subject.text(3))
+            guard subject.backend.traits.lists, subject.backend.traits.destroys else { return }
+            let listed = try await subject.backend.list(at: subject.target)
+            #expect(listed.compactMap(\.version) == [3], "\(third)")
+            #expect(listed.count == 1, "nothing is left of a version that was written twice")
+        },
+        ContractCheck("going back does not replace a foreign value") { subject in
+            let first = try await subject.put(1)
+            let second = try await subject.put(2, replacing: 1, oldReceipt: first)
+            try await subject.overwrite("theirs")
+            let error = await #expect(throws: SystemError.self) {
+                try await subject.backend.promote(
+                    try subject.write(1, replacing: 2, receipt: first, oldReceipt: second), at: subject.target)
+            }
+            #expect(error?.code == .conflict)
+            #expect(try await subject.consumed() == "theirs")
         },
         ContractCheck("pruning never touches what is current") { subject in
             let first = try await subject.put(1)

@@ -4,7 +4,8 @@ import Testing
 
 /// What every ``Journal`` promises; each check gets an empty one.
 package enum JournalContract {
-    package static let checks: [ContractCheck<any Journal>] = leases + changes + schedules + trails + queues + wholes
+    package static let checks: [ContractCheck<any Journal>] =
+        leases + changes + schedules + trails + queues + wholes + emergencies
 
     private static let start = Date(timeIntervalSince1970: 1_800_000_000)
     private static let later = start.addingTimeInterval(60)
@@ -366,6 +367,141 @@ package enum JournalContract {
         },
     ]
 
+    // MARK: Emergencies
+
+    private static func pause(
+        _ scope: PauseSwitch.Scope = .everything, at date: Date = start, reason: String? = nil
+    ) -> PauseSwitch {
+        PauseSwitch(scope: scope, since: date, reason: reason, actor: "ann")
+    }
+
+    private static func place(
+        _ secret: String, version: Int = 1, at date: Date = start, limit: Int? = 2, expires: Date? = nil
+    ) throws -> RotationPlaces.Request {
+        RotationPlaces.Request(
+            secret: try name(secret), version: version, at: date, limit: limit, expiresAt: expires)
+    }
+
+    private static let emergencies: [ContractCheck<any Journal>] = [
+        ContractCheck("a switch needs no lease, keeps its beginning and its reason, and is audited") { journal in
+            #expect(try await journal.switches().isEmpty)
+            _ = try await claimed(journal)
+            try await journal.setSwitch(pause(.issuer("aws"), reason: "why"))
+            try await journal.setSwitch(pause())
+            try await journal.setSwitch(pause(.issuer("aws"), at: later, reason: "other"))
+            #expect(try await journal.switches() == [pause(), pause(.issuer("aws"), reason: "why")])
+            let entries = try await journal.auditEntries(of: nil, after: 0, limit: 9).map(\.event)
+            #expect(entries.map(\.kind) == ["work.paused", "work.paused", "work.paused"])
+            #expect(entries.map(\.detail["scope"]) == ["issuer:aws", "all", "issuer:aws"])
+            #expect(entries[0].detail["reason"] == "why")
+        },
+        ContractCheck("lifting a switch makes every secret due, and says what was lifted") { journal in
+            try await write(SecretRecord(name: try name("never")), due: nil, to: journal)
+            try await write(SecretRecord(name: try name("late")), due: .distantFuture, to: journal)
+            try await write(SecretRecord(name: try name("soon")), due: start, to: journal)
+            #expect(try await journal.liftSwitch(.everything, at: later, actor: "bob") == nil)
+            #expect(try await journal.due(by: later, limit: 9).map(\.secret.text) == ["soon"])
+            try await journal.setSwitch(pause())
+            try await journal.setSwitch(pause(.issuer("aws")))
+            #expect(try await journal.liftSwitch(.everything, at: later, actor: "bob") == pause())
+            #expect(try await journal.switches() == [pause(.issuer("aws"))])
+            let due = try await journal.due(by: later, limit: 9)
+            #expect(due.map(\.secret.text) == ["soon", "late", "never"])
+            #expect(due.map(\.at) == [start, later, later])
+            #expect(try await journal.auditEntries(of: nil, after: 0, limit: 9).last?.event.kind == "work.resumed")
+        },
+        ContractCheck("so many places as there are in an hour are given, and each opens again an hour later") {
+            journal in
+            func ask(_ secret: String, version: Int = 1, _ seconds: Double, limit: Int? = 2) async throws -> Date? {
+                try await journal.takePlace(
+                    try place(secret, version: version, at: start.addingTimeInterval(seconds), limit: limit))
+            }
+            let first = try await ask("a", 0)
+            #expect(first == nil)
+            #expect(try await ask("b", 10) == nil)
+            #expect(try await ask("c", 20) == start.addingTimeInterval(3600))
+            // One that has its place takes no second one; another version of it does.
+            #expect(try await ask("a", 20) == nil)
+            #expect(try await ask("a", version: 2, 20) == start.addingTimeInterval(3600))
+            // What is not held back is counted.
+            #expect(try await ask("d", 20, limit: nil) == nil)
+            #expect(try await ask("c", 3600) == start.addingTimeInterval(3610))
+            #expect(try await ask("c", 3610) == nil)
+        },
+        ContractCheck("those that wait go by the expiry of their keys, then by name") { journal in
+            for (secret, expires) in [("a", nil), ("b", later), ("c", start), ("d", start)] as [(String, Date?)] {
+                var record = SecretRecord(name: try name(secret))
+                record.waiting = .init(since: start, until: start, expiresAt: expires, limit: 2)
+                try await write(record, due: start, to: journal)
+            }
+            let hour = start.addingTimeInterval(3600)
+            func ask(_ secret: String, _ expires: Date?) async throws -> Date? {
+                try await journal.takePlace(try place(secret, limit: 2, expires: expires))
+            }
+            #expect(try await ask("a", nil) == hour)
+            #expect(try await ask("b", later) == hour)
+            #expect(try await ask("d", start) == nil)
+            #expect(try await ask("c", start) == nil)
+            // Those that got a place stand in line no more, also before their record says so.
+            func more(_ secret: String, limit: Int, expires: Date? = nil) async throws -> Date? {
+                try await journal.takePlace(try place(secret, limit: limit, expires: expires))
+            }
+            let third = try await more("b", limit: 3, expires: later)
+            #expect(third == nil)
+            #expect(try await more("a", limit: 1) == hour, "more began than the limit")
+            var urgent = SecretRecord(name: try name("e"))
+            urgent.waiting = .init(since: start, until: start, expiresAt: start, limit: 4)
+            try await write(urgent, due: start, to: journal)
+            #expect(try await more("a", limit: 4) == hour, "one is ahead")
+            // A commit that waits no longer leaves the line.
+            urgent.waiting = nil
+            try await write(urgent, due: nil, to: journal)
+            #expect(try await more("a", limit: 4) == nil)
+        },
+        ContractCheck("of many that ask at once no more than the limit get a place") { journal in
+            let given = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<40 {
+                    group.addTask { try await journal.takePlace(try place("team/\(number)", limit: 7)) == nil }
+                }
+                return try await group.reduce(into: 0) { count, isGiven in count += isGiven ? 1 : 0 }
+            }
+            #expect(given == 7)
+        },
+        ContractCheck("failures in a row stop everything, with one alert; a success, or lifting, begins anew") {
+            journal in
+            func end(_ tally: RotationTally) async throws {
+                let lease = try await claimed(journal)
+                try await journal.commit(
+                    JournalChange(record: SecretRecord(name: try name()), nextDue: nil, tally: tally), under: lease)
+            }
+            func failure(_ id: String) -> RotationTally {
+                .failed(StopRule(limit: 2, pause: pause(reason: id), alerts: [alert(id, sink: "ops")]))
+            }
+            try await end(failure("1"))
+            try await end(.succeeded)
+            try await end(failure("2"))
+            #expect(try await journal.switches().isEmpty)
+            #expect(try await journal.failuresInARow() == 1)
+            try await end(failure("3"))
+            try await end(failure("4"))
+            #expect(try await journal.switches() == [pause(reason: "3")])
+            #expect(try await journal.dueAlerts(at: .distantFuture, limit: 9).map(\.event.id) == ["3"])
+            #expect(try await journal.failuresInARow() == 3)
+            _ = try await journal.liftSwitch(.everything, at: later, actor: "bob")
+            #expect(try await journal.failuresInARow() == 0)
+        },
+        ContractCheck("a request to go back has its own word, and a compromise goes before it") { journal in
+            try await journal.request(.init(at: start, compromised: false, rollsBack: true), of: name(), actor: "ann")
+            #expect(try await journal.wishes(of: try name()).request?.rollsBack == true)
+            try await journal.request(.init(at: later, compromised: true), of: try name(), actor: "ann")
+            try await journal.request(.init(at: later, compromised: false, rollsBack: true), of: name(), actor: "bob")
+            let request = try #require(await journal.wishes(of: try name()).request)
+            #expect(request.compromised && !request.rollsBack)
+            let kinds = try await journal.auditEntries(of: nil, after: 0, limit: 9).map(\.event.kind)
+            #expect(kinds == ["rollback.requested", "rotation.requested-compromised", "rollback.requested"])
+        },
+    ]
+
     // MARK: Samples
 
     private static func event(_ kind: String, secret: String? = "team/key", version: Int? = nil) -> AuditEvent {
@@ -401,6 +537,7 @@ package enum JournalContract {
                     template: "{{value}}", required: false, receipt: ["v": "1"], pruned: true)
             ], tainted: true, adopted: true)
         version.promotedAt = start
+        version.rolledBackAt = later
         version.retireAt = later
         version.disabledAt = later
         version.endedAt = later
@@ -420,6 +557,7 @@ package enum JournalContract {
         rotation.nextAttempt = later
         rotation.bestEffortFailures = ["w": 2]
         rotation.repairs = ["v"]
+        rotation.countedAsFailed = true
         var record = SecretRecord(name: try name())
         record.versions = [version]
         record.rotation = rotation
@@ -432,6 +570,7 @@ package enum JournalContract {
         record.resolved = ResolvedStep(
             at: later, step: "issue", version: 1, outcome: .orphanRevoked, found: "it was made",
             action: "it was revoked")
+        record.waiting = .init(since: start, until: later, expiresAt: later, limit: 3)
         return record
     }
 }

@@ -114,4 +114,23 @@ package struct CrashingJournal: Journal {
     }
     package func orphans() async throws(JournalError) -> [OrphanRecord] { try await base.orphans() }
     package func putOrphan(_ orphan: OrphanRecord) async throws(JournalError) { try await base.putOrphan(orphan) }
+    package func switches() async throws(JournalError) -> [PauseSwitch] {
+        try alive()
+        return try await base.switches()
+    }
+    package func setSwitch(_ pause: PauseSwitch) async throws(JournalError) { try await base.setSwitch(pause) }
+    package func liftSwitch(
+        _ scope: PauseSwitch.Scope, at date: Date, actor: String
+    ) async throws(JournalError) -> PauseSwitch? {
+        try await base.liftSwitch(scope, at: date, actor: actor)
+    }
+    package func takePlace(_ request: RotationPlaces.Request) async throws(JournalError) -> Date? {
+        var opening: Date?
+        try await write("takePlace") { () throws(JournalError) in opening = try await base.takePlace(request) }
+        return opening
+    }
+    package func failuresInARow() async throws(JournalError) -> Int {
+        try alive()
+        return try await base.failuresInARow()
+    }
 }
