@@ -28,6 +28,7 @@ struct Keyturn: AsyncParsableCommand {
         version: Composition.version,
         subcommands: [
             InitCommand.self, ValidateCommand.self, ReportCommand.self, RunCommand.self, RotateCommand.self,
+            RollbackCommand.self,
             StatusCommand.self, ExplainCommand.self, HistoryCommand.self, AuditCommand.self, VaultCommand.self,
             AdoptCommand.self, NextCommand.self, OrphansCommand.self, PauseCommand.self, ResumeCommand.self,
             DriftCommand.self, DoctorCommand.self,

@@ -712,7 +712,7 @@ def test_orphans_list(space):
 
 COMMANDS = ["init", "validate", "report", "run", "rotate", "status", "explain", "history", "audit verify", "vault list",
             "vault show", "vault export", "adopt", "next", "orphans list", "orphans revoke", "orphans adopt", "pause",
-            "resume", "drift", "doctor"]
+            "resume", "rollback", "drift", "doctor"]
 STATUSES = {"report": [0, 2], "run": [0, 1, 3, 75], "rotate": [0, 1, 3], "validate": [0, 65, 69],
             "audit verify": [0, 1], "drift": [0, 1, 69], "doctor": [0, 1, 3, 65, 69]}
 

@@ -49,7 +49,7 @@ lifetime: 12w
 rotate: {cron: "15 3 1-7/2 */2 mon,thu", timezone: America/New_York}
 grace: 1d12h
 backends: [{name: files, mode: "0640", path: admin}]
-retire: {whenUnused: 6h, observe: 24h}
+retire: {whenUnused: 6h, observe: 24h, onCompromise: revoke-first}
 """
 SYSTEMS = dict(
     issuers="iam: {type: aws-iam-access-key, region: eu-west-1, credentials: "
@@ -57,7 +57,7 @@ SYSTEMS = dict(
     backends="bao: {type: vault-kv2, address: 'https://127.0.0.1:8200', mount: secret, auth: {token: {env: BAO}}}\n"
              "files: {type: file, directory: files}\n",
     alerts="ops: {type: webhook, url: 'https://127.0.0.1/hook', signingKey: {command: [cat, key]}, timeout: 5s}\n",
-    extra="limits: {concurrency: 64, perIssuer: 8, perBackend: 32}\n")
+    extra="limits: {concurrency: 64, perIssuer: 8, perBackend: 32, maxRotationsPerHour: 50, stopAfterFailures: 5}\n")
 
 ODD_TEXTS = ["\u202e", "\u0000", "\u0085", "\ufeff", "é", "e\u0301", "𝕏", "👩‍👩‍👧", "\u2028", "٣", "０", "\t", "\r",
              "\u007f", "%", "!!int ", "!<", "&a ", "*a", "<<: ", "|\n", ">-\n", "? ", "- ", ": ", "#", "'", '"', "\\",

@@ -289,7 +289,7 @@ package final class MemoryJournal: Journal {
                 row.nextDue = min(row.nextDue ?? date, date)
                 return row
             }
-            Self.append(PauseSwitch.lifted(scope, at: date, actor: actor), &state)
+            append(PauseSwitch.lifted(scope, at: date, actor: actor), &state)
             return lifted
         }
     }

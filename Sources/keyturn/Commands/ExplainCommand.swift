@@ -94,6 +94,7 @@ struct ExplainCommand: KeyturnCommand {
         if !policy.retirement.health.isEmpty {
             all.append(setting("retire.health", policy.retirement.health.map(\.type).joined(separator: ", ")))
         }
+        all.append(setting("retire.onCompromise", policy.retirement.onCompromise.rawValue))
         if !policy.after.isEmpty { all.append(setting("after", policy.after.map(\.text).joined(separator: ", "))) }
         return all
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import KeyturnCore
+import KeyturnStore
 
 extension PolicyDuration: ExpressibleByArgument {
     package init?(argument: String) { try? self.init(argument) }
@@ -33,6 +34,7 @@ struct ReportCommand: KeyturnCommand {
         let composition = try Composition.load(options)
         let now = Date()
         let all = try await ReportRow.all(composition, at: now)
+        let switches = try await composition.readJournal()?.switches() ?? []
         let rows = all.filter { row in
             guard let within else { return true }
             return row.concerns(now.addingTimeInterval(within.timeInterval))
@@ -41,11 +43,14 @@ struct ReportCommand: KeyturnCommand {
         case .json:
             Terminal.print(
                 try JSONText.pretty(
-                    ReportWire(generatedAt: now, within: within?.description, secrets: rows.map { $0.wire(at: now) })))
+                    ReportWire(
+                        generatedAt: now, within: within?.description, paused: switches.map(PauseWire.init),
+                        secrets: rows.map { $0.wire(at: now) })))
         case .table where rows.isEmpty:
             Terminal.tell(within.map { "no key expires or rotates within \($0)" } ?? "there are no policies")
         case .table: Terminal.print(ReportRow.table(rows, at: now).text(color: options.color))
         }
+        if options.format == .table { for pause in switches { Terminal.tell(pause.sentence) } }
         if let failWithin {
             let limit = now.addingTimeInterval(failWithin.timeInterval)
             if all.contains(where: { $0.expiresAt.map { $0 <= limit } ?? false }) { throw ExitStatus.nearExpiry.code }

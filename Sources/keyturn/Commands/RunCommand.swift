@@ -11,7 +11,8 @@ struct RunCommand: KeyturnCommand {
             what is left is resumed at the next start. SIGHUP reads the policies again; if they are wrong, the old ones \
             stay in force and an alert goes out.
 
-            Exit statuses of --once: 0; 1 a rotation failed; 3 a secret is quarantined; 75 another instance runs.
+            Exit statuses of --once: 0; 1 a rotation failed; 3 a secret is quarantined, or too many \
+            failures have stopped everything; 75 another instance runs.
 
             Examples:
               keyturn run
@@ -33,8 +34,9 @@ struct RunCommand: KeyturnCommand {
         let outcomes = try await Progress.shown { progress in
             try await StopSignals.watching(running) { try await running.engine.pass(progress: progress) }
         }
+        let switches = try await running.engine.switches()
         await running.finish()
-        let summary = PassSummary(outcomes: outcomes)
+        let summary = PassSummary(outcomes: outcomes, switches: switches)
         try summary.show(options)
         if summary.status != .done { throw summary.status.code }
     }

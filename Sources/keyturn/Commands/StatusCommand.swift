@@ -28,9 +28,15 @@ struct StatusCommand: KeyturnCommand {
         let rows = try await ReportRow.all(composition, at: now).filter {
             wanted.isEmpty || wanted.contains($0.plan.secret)
         }.sorted { $0.plan.secret < $1.plan.secret }
+        let switches = try await journal?.switches() ?? []
         switch options.format {
-        case .json: Terminal.print(try JSONText.pretty(StatusWire(secrets: rows.map(StatusWire.Entry.init))))
-        case .table: for row in rows { Terminal.print(text(row, at: now)) }
+        case .json:
+            Terminal.print(
+                try JSONText.pretty(
+                    StatusWire(paused: switches.map(PauseWire.init), secrets: rows.map(StatusWire.Entry.init))))
+        case .table:
+            for pause in switches { Terminal.print(options.color ? Color.bad.paint(pause.sentence) : pause.sentence) }
+            for row in rows { Terminal.print(text(row, at: now)) }
         }
     }
 
@@ -41,6 +47,8 @@ struct StatusCommand: KeyturnCommand {
             var line = "  version \(version.number)  \(version.stage.rawValue)"
             if let keyID = version.keyID { line += "  key \(keyID.prefix(40))" }
             if let promotedAt = version.promotedAt { line += "  current since \(TimeText.local(promotedAt, in: zone))" }
+            if version.rolledBackAt != nil { line += "  rolled back to" }
+            if version.tainted { line += "  compromised" }
             if version.isLeaving {
                 line += row.isHeld ? "  stays" : "  retires \(TimeText.local(version.retireAt, in: zone))"
             } else if version.stage.mayExistAtIssuer {
@@ -51,7 +59,9 @@ struct StatusCommand: KeyturnCommand {
         lines.append(
             "  next  \(row.plan.action.rawValue) \(TimeText.local(row.plan.at, in: zone)): \(row.plan.sentence)")
         if let rotation = row.record?.rotation {
-            lines.append("  rotation to version \(rotation.version): \(rotation.machine.phase.rawValue)")
+            lines.append(
+                "  \(rotation.isRollback ? "rollback" : "rotation") to version \(rotation.version): \(rotation.machine.phase.rawValue)"
+            )
             if let failure = rotation.lastError {
                 lines.append(
                     "    try \(rotation.attempt), \(failure.step): \(failure.message) [\(failure.code.rawValue)]")
@@ -85,6 +95,8 @@ struct StatusWire: Encodable {
         @Nullable var promotedAt: Date?
         @Nullable var retireAt: Date?
         @Nullable var keyId: String?
+        @Nullable var rolledBackAt: Date?
+        let compromised: Bool
     }
 
     struct Rotation: Encodable {
@@ -131,7 +143,8 @@ struct StatusWire: Encodable {
                 Version(
                     number: version.number, stage: version.stage.rawValue, issuedAt: version.issuedAt,
                     expiresAt: version.expiresAt, promotedAt: version.promotedAt,
-                    retireAt: row.isHeld && version.isLeaving ? nil : version.retireAt, keyId: version.keyID)
+                    retireAt: row.isHeld && version.isLeaving ? nil : version.retireAt, keyId: version.keyID,
+                    rolledBackAt: version.rolledBackAt, compromised: version.tainted)
             }
             nextRotation = row.plan.at
             rotation = row.record?.rotation.map {
@@ -154,5 +167,6 @@ struct StatusWire: Encodable {
         }
     }
 
+    let paused: [PauseWire]
     let secrets: [Entry]
 }

@@ -5,6 +5,10 @@ import KeyturnEngine
 /// What a pass did, in words and as an exit status.
 struct PassSummary {
     let outcomes: [WorkOutcome]
+    /// Of what was declared compromised.
+    var exposures: [Exposure] = []
+    /// Pauses that hold for more than one secret.
+    var switches: [PauseSwitch] = []
 
     private struct Wire: Encodable {
         struct Entry: Encodable {
@@ -18,25 +22,38 @@ struct PassSummary {
             @Nullable var advice: String?
         }
         let secrets: [Entry]
+        let compromised: [ExposureWire]
+        let paused: [PauseWire]
     }
 
     func show(_ options: GlobalOptions) throws {
         switch options.format {
-        case .json: Terminal.print(try JSONText.pretty(Wire(secrets: outcomes.map(entry))))
+        case .json:
+            Terminal.print(
+                try JSONText.pretty(
+                    Wire(
+                        secrets: outcomes.map(entry), compromised: exposures.map(ExposureWire.init),
+                        paused: switches.map(PauseWire.init))))
         case .table:
             let worth = outcomes.filter { $0.retired > 0 || $0.quarantine != nil || !$0.foundNothingDue }
             for outcome in worth { Terminal.print(line(outcome, color: options.color)) }
             if worth.isEmpty { Terminal.tell("nothing was due") }
+            for pause in switches { Terminal.tell(pause.sentence) }
+            if !exposures.isEmpty {
+                Terminal.print("\nwhat held the compromised keys:")
+                Terminal.print(ExposureWire.table(exposures).text(color: options.color))
+            }
         }
     }
 
-    /// Quarantined goes before failed.
+    /// Quarantined goes before failed; so does a stop because of failures, which needs a person as well.
     var status: ExitStatus {
+        if switches.contains(where: { $0.cause == .failures }) { return .quarantined }
         if outcomes.contains(where: { $0.quarantine != nil }) { return .quarantined }
         let failed = outcomes.contains { outcome in
             switch outcome.result {
             case .failed, .journalFailed: true
-            case .nothingDue, .rotated, .leasedElsewhere: false
+            case .nothingDue, .rotated, .rolledBack, .leasedElsewhere: false
             }
         }
         return failed ? .failed : .done
@@ -56,6 +73,7 @@ struct PassSummary {
         return switch outcome.result {
         case .nothingDue: outcome.retired > 0 ? "no rotation due" : "nothing due"
         case .rotated: "rotated"
+        case .rolledBack: "rolled back"
         case .failed(let failure): "\(failure.step) failed: \(failure.message)"
         case .leasedElsewhere: "another process works on it"
         case .journalFailed(let error): "\(error)"
@@ -72,6 +90,7 @@ struct PassSummary {
             switch outcome.result {
             case .nothingDue: "nothing-due"
             case .rotated: "rotated"
+            case .rolledBack: "rolled-back"
             case .failed, .journalFailed: "failed"
             case .leasedElsewhere: "leased-elsewhere"
             }

@@ -1,5 +1,6 @@
 import Foundation
 import KeyturnCore
+import KeyturnPolicy
 import KeyturnStore
 
 /// One secret in the report.
@@ -11,7 +12,7 @@ struct ReportRow {
     var expiresAt: Date? { record?.current?.expiresAt }
 
     /// Whether nothing at all is done for it until a person releases it.
-    var isHeld: Bool { record?.quarantine != nil || record?.pausedSince != nil }
+    var isHeld: Bool { record?.quarantine != nil || plan.reason == .paused }
 
     /// What would be done next and why: the rotation, or a retirement that comes before it.
     var next: (action: SecretPlan.Action, at: Date?, why: String) {
@@ -37,13 +38,15 @@ struct ReportRow {
         let journal = try composition.readJournal()
         let records = try await journal?.records() ?? []
         let installation = try await journal?.installationState() ?? InstallationState()
+        let switches = try await journal?.switches() ?? []
         let known = Dictionary(records.map { ($0.name, $0) }) { first, _ in first }
         let policies = Dictionary(composition.policies.map { ($0.secret, $0) }) { first, _ in first }
         let names = Set(known.keys.filter { !(known[$0]?.versions.isEmpty ?? true) }).union(policies.keys)
         let rows = names.map { name in
             let policy = policies[name]
             let facts = SecretFacts(
-                policy: policy, record: known[name], traits: composition.traits(policy), installation: installation)
+                policy: policy, record: known[name], traits: composition.traits(policy), installation: installation,
+                switches: switches, rotationsPerHour: composition.configuration.limits.maxRotationsPerHour)
             return ReportRow(plan: Planner.plan(name, facts, at: now), policy: policy, record: known[name])
         }
         return rows.sorted { left, right in
@@ -119,5 +122,6 @@ struct ReportWire: Encodable {
 
     let generatedAt: Date
     @Nullable var within: String?
+    let paused: [PauseWire]
     let secrets: [Entry]
 }
