@@ -239,7 +239,8 @@ extension RotationDriver {
 
     /// Makes sure that no mark in a backend shows the journal to be an old copy, before it judges what it can't know.
     func confirmNotAhead(_ policy: Policy, _ record: SecretRecord) async throws(SystemError) {
-        try await restore.confirm(policy.backends.filter(\.required).map(\.target), of: record, replaceable: { _ in true })
+        try await restore.confirm(
+            policy.backends.filter(\.required).map(\.target), of: record, replaceable: { _ in true })
     }
 
     private func call<Result: Sendable>(

@@ -5,7 +5,8 @@ import Yams
 /// Reads keyturn.yaml.
 package enum ConfigurationLoader {
     private static let fields = [
-        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock", "audit", "drift",
+        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock", "audit",
+        "drift",
     ]
 
     /// - Parameters:

@@ -134,7 +134,8 @@ struct PlannerTests {
     @Test func reasonsAreStableWords() {
         #expect(
             PlanReason.allCases.map(\.rawValue) == [
-                "new", "schedule", "renew-before-expiry", "requested", "compromised", "rollback", "new-backend", "repair",
+                "new", "schedule", "renew-before-expiry", "requested", "compromised", "rollback", "new-backend",
+                "repair",
                 "in-flight", "retry", "not-due", "key-limit", "rotation-limit", "after", "quarantined", "paused",
                 "no-policy", "never",
             ])
