@@ -183,7 +183,7 @@ package final class MemoryJournal: Journal {
             for event in change.audit { append(event, &state) }
             for alert in change.alerts { Self.put(alert, &state) }
             for orphan in change.orphans { state.orphans[orphan.id] = orphan }
-            if let tally = change.tally { Self.count(tally, &state) }
+            if let tally = change.tally { count(tally, &state) }
             if fails { throw .failed("the sync failed") }
         }
     }
@@ -275,7 +275,7 @@ package final class MemoryJournal: Journal {
     }
 
     package func setSwitch(_ pause: PauseSwitch) async throws(JournalError) {
-        state.withLock { Self.put(pause, &$0) }
+        state.withLock { put(pause, &$0) }
     }
 
     package func liftSwitch(
@@ -284,11 +284,7 @@ package final class MemoryJournal: Journal {
         state.withLock { state in
             if scope == .everything { state.failures = 0 }
             guard let lifted = state.switches.removeValue(forKey: scope.text) else { return nil }
-            state.rows = state.rows.mapValues { row in
-                var row = row
-                row.nextDue = min(row.nextDue ?? date, date)
-                return row
-            }
+            for row in state.rows.values { row.nextDue = min(row.nextDue ?? date, date) }
             append(PauseSwitch.lifted(scope, at: date, actor: actor), &state)
             return lifted
         }
@@ -320,19 +316,19 @@ package final class MemoryJournal: Journal {
 
     package func failuresInARow() async throws(JournalError) -> Int { state.withLock { $0.failures } }
 
-    private static func put(_ pause: PauseSwitch, _ state: inout State) {
+    private func put(_ pause: PauseSwitch, _ state: inout State) {
         state.switches[pause.scope.text] = state.switches[pause.scope.text] ?? pause
         append(pause.auditEvent, &state)
     }
 
-    private static func count(_ tally: RotationTally, _ state: inout State) {
+    private func count(_ tally: RotationTally, _ state: inout State) {
         switch tally {
         case .succeeded: state.failures = 0
         case .failed(let rule):
             state.failures += 1
             guard state.failures >= rule.limit, state.switches[rule.pause.scope.text] == nil else { return }
             put(rule.pause, &state)
-            for alert in rule.alerts { put(alert, &state) }
+            for alert in rule.alerts { Self.put(alert, &state) }
         }
     }
 

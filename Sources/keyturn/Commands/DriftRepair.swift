@@ -72,7 +72,7 @@ struct DriftRepair {
             case .journalFailed(let error): Terminal.tell("keyturn: \(outcome.secret): \(error)")
             case .leasedElsewhere:
                 Terminal.tell("keyturn: another process works on \(outcome.secret)")
-            case .nothingDue, .rotated: break
+            case .nothingDue, .rotated, .rolledBack: break
             }
         }
         let status = PassSummary(outcomes: outcomes).status
