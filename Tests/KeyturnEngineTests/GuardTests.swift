@@ -145,6 +145,11 @@ struct GuardTests {
         #expect(try await harness.journal.installationState().freeze?.contains("adopt --restored") == true)
         for _ in 1...5 { try await pass(harness, after: Self.day) }
         #expect(harness.issuer.keys == alive)
+        let frozen = try await harness.record()
+        let installation = try await harness.journal.installationState()
+        #expect(throws: RollbackRefusal.frozen(try #require(installation.freeze))) {
+            try Rollback.target(in: frozen, under: harness.policies.first, installation, at: harness.time.now())
+        }
         #expect(harness.sink.kinds.filter { $0 == .stateRestored }.count == 1)
 
         let report = try await harness.engine().acceptRestored(actor: "somebody")

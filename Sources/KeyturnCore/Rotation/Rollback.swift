@@ -6,8 +6,10 @@ package enum Rollback {
     ///
     /// - Throws: ``RollbackRefusal``.
     package static func target(
-        in record: SecretRecord, under policy: Policy?, at now: Date
+        in record: SecretRecord, under policy: Policy?, _ installation: InstallationState = InstallationState(),
+        at now: Date
     ) throws(RollbackRefusal) -> VersionRecord {
+        if let freeze = installation.freeze { throw .frozen(freeze) }
         guard let policy else { throw .noPolicy }
         guard let current = record.current else { throw .noCurrent }
         if record.request?.compromised == true { throw .compromised(current.number) }
@@ -42,9 +44,12 @@ package enum RollbackRefusal: Error, Sendable, Equatable, CustomStringConvertibl
     case expired(Int, at: Date)
     case expiresTooSoon(Int, at: Date)
     case underWay(version: Int)
+    /// In one sentence.
+    case frozen(String)
 
     package var description: String {
         switch self {
+        case .frozen(let sentence): sentence
         case .noPolicy: "no policy names it any more"
         case .noCurrent: "it has no current version yet"
         case .noPrevious: "no version before the current one is still valid"
@@ -62,6 +67,7 @@ package enum RollbackRefusal: Error, Sendable, Equatable, CustomStringConvertibl
     package var advice: String {
         switch self {
         case .noPolicy: "write a policy for it first"
+        case .frozen: "`keyturn explain` says what was found"
         case .noCurrent, .noPrevious, .compromised, .revoked, .expired, .expiresTooSoon:
             "`keyturn rotate` makes a new key"
         case .underWay: "`keyturn status` shows how far it is; then roll back"

@@ -203,10 +203,11 @@ extension SecretRecord {
     /// The newest other version that a place may show: not always the current one, which a place that left the policy and
     /// joined it again, or that joins while it is replaced, never had.
     func replaced(by number: Int, at target: BackendTarget) -> VersionRecord? {
-        versions.last { version in
-            version.number != number && (version.stage == .current || version.isLeaving)
-                && version.backends.contains { $0.target.isSamePlace(as: target) }
+        let others = versions.filter { version in
+            version.number != number && version.backends.contains { $0.target.isSamePlace(as: target) }
         }
+        // After a way back it is not the one with the highest number.
+        return others.first { $0.stage == .current } ?? others.last(where: \.isLeaving)
     }
 
     /// Keeps what a backend answered for the version in rotation.

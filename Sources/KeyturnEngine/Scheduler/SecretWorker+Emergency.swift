@@ -40,9 +40,10 @@ extension SecretWorker {
             !session.isPaused(through: session.record.issuers(under: policy))
         else { return nil }
         let now = core.time.now()
+        let installation = try await core.journal.installationState()
         let target: VersionRecord
         do throws(RollbackRefusal) {
-            target = try Rollback.target(in: session.record, under: policy, at: now)
+            target = try Rollback.target(in: session.record, under: policy, installation, at: now)
         } catch {
             core.logger.warning(
                 "rollback refused", metadata: ["secret": "\(session.record.name)", "reason": "\(error)"])
