@@ -35,7 +35,7 @@ class Workspace:
     def travel(self):
         """From here on the clock is not what the servers and the machine show, which is what the clock guard is there
         to find."""
-        self.environment["KEYTURN_CLOCK_TOLERANCE"] = "3650d"
+        self.environment["KEYTURN_CLOCK_TOLERANCE"] = "36500d"
 
     def policy(self, name, text):
         (self.folder / "schedules" / f"{name}.yaml").write_text(text)

@@ -44,6 +44,14 @@ final class SecretWorld {
 
     func isServed(_ text: String) -> Bool { placesInUse.contains { $0.served == text } }
 
+    /// A key that only a place served which has left the policy is replaced with that.
+    func noteReplaced(at now: Double) {
+        for place in places where !uses(place) {
+            guard let text = place.served, replacedAt[text] == nil, !isServed(text) else { continue }
+            replacedAt[text] = now
+        }
+    }
+
     func lastUse(of text: String, until now: Double) -> Double? {
         (consumers.compactMap { $0.lastUse(of: text, until: now) } + [formerUse[text]].compactMap { $0 }).max()
     }

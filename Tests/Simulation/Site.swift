@@ -166,6 +166,7 @@ final class Site: @unchecked Sendable {
         secret.policy = policy(
             secret.name, secret.kind, secret.every, secret.grace, targets, quiet: secret.whenUnused,
             observe: old.retirement.observe?.timeInterval, issueDigest: digest)
+        secret.noteReplaced(at: world.clock.now)
         world.trace(secret.name, "the policy of \(secret.name) is edited")
         for (engine, process) in running { try? await engine.reload(systems.workplace(of: process)) }
     }

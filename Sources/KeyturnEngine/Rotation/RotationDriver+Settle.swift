@@ -75,7 +75,7 @@ extension RotationDriver {
         outbox.log.append(
             Outbox.LogLine(
                 level: .notice,
-                message: rotation.isRollback ? "the old version is current again" : "new version is current",
+                message: rotation.isRollback ? "an earlier version is current again" : "new version is current",
                 metadata: ["secret": "\(record.name)", "version": "\(version.number)"]))
     }
 
