@@ -167,7 +167,7 @@ def test_a_restored_state_revokes_nothing_until_it_is_accepted(site, bao, aws):
     versions = {version["number"]: version for version in site.status(name)["versions"]}
     assert versions[3]["stage"] == "current" and versions[3]["keyId"] == serving["accessKeyId"]
     assert versions[2]["stage"] == "previous"
-    done = site.run("run", "--once", at=later(days=30))
+    done = site.run("run", "--once", at=later(days=30, minutes=1))
     assert done.returncode == 0, done.stderr
     untouched()
     assert site.stages(name)[1] == "retired"
