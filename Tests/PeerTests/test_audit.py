@@ -72,7 +72,7 @@ def test_a_whole_trail(trail):
 
 @pytest.mark.parametrize("statement, problem", [
     ("DELETE FROM audit WHERE sequence = 5", "entry 5 is missing; the next one found is 6"),
-    ("DELETE FROM audit WHERE sequence BETWEEN 5 AND 7", "entries 5 to 7 are missing; the next one found is 8"),
+    ("DELETE FROM audit WHERE sequence BETWEEN 5 AND 7", "entry 5 is missing, and all up to 7; the next one found is 8"),
     ("DELETE FROM audit WHERE sequence = 1", "entry 1 is missing; the next one found is 2"),
     *((f"UPDATE audit SET {change} WHERE sequence = 5", "entry 5 was changed after it was written") for change in (
         "at = at + 1", "kind = 'x'", "secret = 'team/c'", "secret = NULL", "version = 9", "version = NULL",

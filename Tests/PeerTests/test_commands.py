@@ -53,7 +53,7 @@ def test_init(tmp_path):
     done = subprocess.run([BINARY, "init", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "", "what init says is no data"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {"keyturn.yaml", "schedules/example.yaml", "var/identity.txt"}
+    assert files == {"keyturn.yaml", "schedules/example.yaml", "var/audit.key", "var/identity.txt"}
     assert all(mode(folder / name) == 0o600 for name in files)
     assert all(mode(path) == 0o700 for path in [folder, *folder.rglob("*")] if path.is_dir())
     identity = (folder / "var/identity.txt").read_text()
@@ -63,6 +63,7 @@ def test_init(tmp_path):
                           text=True).stdout.strip() == recipient
     assert f"recipients: [{recipient}]" in (folder / "keyturn.yaml").read_text()
     assert identity.split("AGE-SECRET-KEY-")[1].strip() not in done.stderr
+    assert (folder / "var/audit.key").read_text().splitlines()[1] not in done.stderr
     for command in (["validate"], ["run", "--once"], ["report"]):
         assert subprocess.run([BINARY, *command], cwd=folder, capture_output=True).returncode == 0, command
 
@@ -75,10 +76,11 @@ def test_init_names_what_it_wrote(tmp_path, name):
     assert done.returncode == 0, done.stderr
     written = re.findall(r"^wrote (.*)$", done.stderr, re.M)
     folder = tmp_path / "below" if name and "below" in name else tmp_path
-    assert written == [f"{folder}/{file}" for file in ("keyturn.yaml", "var/identity.txt", "schedules/example.yaml")]
+    files = ("keyturn.yaml", "var/identity.txt", "var/audit.key", "schedules/example.yaml")
+    assert written == [f"{folder}/{file}" for file in files]
 
 
-@pytest.mark.parametrize("name", ["keyturn.yaml", "schedules/example.yaml", "var/identity.txt"])
+@pytest.mark.parametrize("name", ["keyturn.yaml", "schedules/example.yaml", "var/identity.txt", "var/audit.key"])
 def test_init_never_overwrites(tmp_path, name):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)

@@ -141,7 +141,7 @@ extension AuditChain {
                     expected,
                     gap.count == 1
                         ? "entry \(expected) is missing; the next one found is \(number)"
-                        : "entries \(expected) to \(number - 1) are missing; the next one found is \(number)")
+                        : "entry \(expected) is missing, and all up to \(number - 1); the next one found is \(number)")
                 heads = nil
                 return !isFull
             }

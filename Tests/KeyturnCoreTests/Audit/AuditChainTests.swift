@@ -145,7 +145,8 @@ struct AuditChainTests {
         entries.remove(at: 2)
         #expect(
             breaks(entries) == [
-                "entry 3 is missing; the next one found is 4", "entries 8 to 9 are missing; the next one found is 10",
+                "entry 3 is missing; the next one found is 4",
+                "entry 8 is missing, and all up to 9; the next one found is 10",
             ])
     }
 
