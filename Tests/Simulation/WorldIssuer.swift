@@ -76,7 +76,17 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
         let process = call.process
         return try await call.run("resolve", request.lineage.secret, changes: false) { () throws(SystemError) in
             switch kind {
-            case .chosen, .slots: return .neverMade
+            case .slots: return .neverMade
+            case .chosen:
+                guard let chosen = prepared.chosen,
+                    let found = world.secrets[request.lineage.secret]?.keys.all.first(where: {
+                        $0.lineage == request.lineage
+                    })
+                else { return .neverMade }
+                return .made(
+                    IssuedKey(
+                        material: chosen, keyID: found.id, issuedAt: request.intendedAt,
+                        expiresAt: found.expiresAt.map(Date.init(timeIntervalSince1970:))))
             case .unlistable:
                 world.counts.possibleOrphans += 1
                 // The latest moment at which it may have been made, and a life from then on.
