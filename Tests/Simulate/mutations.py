@@ -88,10 +88,10 @@ MUTATIONS = [
     Mutation(
         "a create whose answer was lost is retried blindly",
         ROTATION + "RotationDriver+Issue.swift",
-        "let resolution = try await call(policy.issuer) { () throws(SystemError) in\n"
-        "                try await issuer.resolve(request, prepared: prepared)\n            }\n"
-        "            return try await take(resolution, request, issuer, &session)",
-        "return try await make(issuer, policy.issuer, request, prepared, isRepeated: true, &session)",
+        "            var resolution = try await call(policy.issuer) {",
+        "            if rotation.version > 0 {\n"
+        "                return try await make(issuer, policy.issuer, request, prepared, isRepeated: true, &session)\n"
+        "            }\n            var resolution = try await call(policy.issuer) {",
     ),
     Mutation(
         "a possible orphan is not reported",
@@ -118,6 +118,12 @@ MUTATIONS = [
         "",
     ),
     Mutation(
+        "a backend that never answered keeps the version of an undone rotation",
+        "Sources/KeyturnCore/Rotation/RotationTransition.swift",
+        ".init(.staging, .abandon, .abandoning, mark: whatWaitsMayBeStaged),",
+        ".init(.staging, .abandon, .abandoning),",
+    ),
+    Mutation(
         "a rotation may be undone until all backends have it",
         "Sources/KeyturnCore/Rotation/RotationMachine.swift",
         "package var isPastFirstPromote: Bool { phase == .settled || promoteWasIntended }",
@@ -140,8 +146,14 @@ MUTATIONS = [
     Mutation(
         "the grace is ignored",
         GATE,
-        "guard facts.now < retireAt else {",
-        "guard facts.now < retireAt.addingTimeInterval(-1_000_000) else {",
+        "let end = facts.extended(retireAt, since: facts.successor?.promotedAt)",
+        "let end = facts.extended(retireAt, since: facts.successor?.promotedAt).addingTimeInterval(-1_000_000)",
+    ),
+    Mutation(
+        "a leap of the clock shortens the grace",
+        GATE,
+        "let end = facts.extended(retireAt, since: facts.successor?.promotedAt)",
+        "let end = retireAt",
     ),
     Mutation(
         "the grace counts from the start of the rotation",

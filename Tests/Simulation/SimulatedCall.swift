@@ -32,11 +32,7 @@ struct SimulatedCall {
             let result = try effect()
             note(name, secret, "")
             if changes { verify(secret) }
-            if world.happens(.suspendedInCall) {
-                world.trace(secret, "p\(process.number) is suspended before it sees the answer")
-                process.frozenUntil = world.clock.now + world.between(10, 1200)
-            }
-            do { try await process.thaw() } catch { throw .processDied }
+            try await hang(secret)
             return result
         case .refused(let error):
             note(name, secret, ": \(error.code.rawValue)")
@@ -63,6 +59,16 @@ struct SimulatedCall {
             process.die("\(system).\(name)")
             throw .processDied
         }
+    }
+
+    /// The answer is there, and the process is suspended before it sees it.
+    private func hang(_ secret: SecretName?) async throws(SystemError) {
+        guard process.hangsInNextCall || world.happens(.suspendedInCall) else { return }
+        if process.hangsInNextCall { world.counts[.suspendedInCall] += 1 }
+        process.frozenUntil = world.clock.now + world.between(process.hangsInNextCall ? 310 : 10, 1200)
+        process.hangsInNextCall = false
+        world.trace(secret, "p\(process.number) is suspended before it sees the answer")
+        do { try await process.thaw() } catch { throw .processDied }
     }
 
     private func lost(_ name: String, _ secret: SecretName?, _ what: String) -> SystemError {

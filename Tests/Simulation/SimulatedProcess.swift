@@ -9,6 +9,8 @@ final class SimulatedProcess: Timekeeper, @unchecked Sendable {
     private(set) var isDead = false
     /// Until then it is suspended, as by SIGSTOP.
     var frozenUntil = 0.0
+    /// Is suspended past its lease while its next call is on its way.
+    var hangsInNextCall = false
     private var sleepers: Set<UInt64> = []
 
     init(number: Int, world: World) {

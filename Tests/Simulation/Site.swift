@@ -135,6 +135,8 @@ final class Site: @unchecked Sendable {
     /// A second process on the same state, for some hours.
     private func runBesides() async {
         let seconds = world.between(Self.hour, 6 * Self.hour)
+        // It has most to do where the first sleeps past its lease in the middle of its work.
+        if world.chance(0.5) { process?.hangsInNextCall = true }
         await runOnce { [self] engine, process in
             world.clock.after(seconds) { [self] in
                 if world.chance(0.5) { engine.askToStop() } else { process.die("a kill") }

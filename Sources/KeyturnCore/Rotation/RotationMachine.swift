@@ -26,7 +26,7 @@ package struct RotationMachine: Sendable, Codable, Equatable {
     /// How far one backend is.
     package enum Progress: String, Sendable, Codable, CaseIterable {
         case waiting
-        /// Holds the pending version unseen.
+        /// Holds the pending version unseen; while all is being undone also: may hold it.
         case staged
         /// Can't hold it unseen; promoting writes it.
         case deferred

@@ -67,7 +67,7 @@ package struct RotationTransition: Sendable {
             mark: set(.failed), leaves: noneAwaitsPromote),
         // Before it, everything can be undone.
         .init(.issuing, .abandon, .abandoning),
-        .init(.staging, .abandon, .abandoning),
+        .init(.staging, .abandon, .abandoning, mark: whatWaitsMayBeStaged),
         .init(.verifying, .abandon, .abandoning),
         .init(
             .promoting, .abandon, .abandoning, when: "no promote was intended",
@@ -76,6 +76,9 @@ package struct RotationTransition: Sendable {
         .init(
             .abandoning, .unstaged, .abandoned, when: "never by itself", holds: backendIs(.staged),
             mark: set(.unstaged), leaves: { _ in false }),
+        .init(
+            .abandoning, .gaveUp, .abandoned, when: "never by itself", holds: mayKeepIt, mark: set(.failed),
+            leaves: { _ in false }),
         .init(
             .abandoning, .revoked, .abandoned, when: "no backend holds it",
             holds: { machine, _ in !machine.backends.contains { $0.progress == .staged } }),
@@ -100,6 +103,17 @@ package struct RotationTransition: Sendable {
     private static let mayGiveUp: @Sendable (RotationMachine, RotationMachine.Event) -> Bool = { machine, event in
         guard let backend = event.backend.flatMap(machine.progress) else { return false }
         return !backend.required && backend.awaitsPromote
+    }
+
+    /// A best-effort backend that can't be reached keeps a version that nobody sees.
+    private static let mayKeepIt: @Sendable (RotationMachine, RotationMachine.Event) -> Bool = { machine, event in
+        mayGiveUp(machine, event) && backendIs(.staged)(machine, event)
+    }
+
+    /// A backend that was asked to hold the version may hold it, though its answer never came.
+    private static let whatWaitsMayBeStaged: @Sendable (inout RotationMachine, RotationMachine.Event) -> Void = {
+        machine, _ in
+        for backend in machine.backends where backend.progress == .waiting { machine.set(backend.name, to: .staged) }
     }
 
     private static let noneWaiting: @Sendable (RotationMachine) -> Bool = { machine in
