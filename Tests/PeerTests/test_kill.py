@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("KEYTURN_TEST_KILLS", "120"))
 SEED = int(os.environ.get("KEYTURN_TEST_SEED", random.randrange(1_000_000)))
 
 
-@pytest.mark.timeout(120 + KILLS * 5)
+@pytest.mark.timeout(300 + KILLS * 8)
 def test_killed_at_any_moment(tmp_path, bao, aws, capsys):
     with capsys.disabled():
         print(f"\nkill test: seed {SEED}")
