@@ -69,10 +69,7 @@ def test_a_sync_that_fails(tmp_path, bao, aws, capsys, issuer, power):
                 world.calls.cut_power()
             missing = done_by(done.stderr) - in_the_trail(world, name)
             assert not missing, (number, missing, told)
-            world.check(restarted=False)
-            status = world.restart("40s")
-            assert all(entry["rotation"] is None for entry in status.values()), (number, status)
-            world.check(restarted=True)
+            world.recovers(number)
         world.settle()
     finally:
         world.stop()
@@ -159,13 +156,6 @@ def must_tell_of_the_full_disk(done, disk):
     assert re.search("free some space", told), told
 
 
-def settles(world, number):
-    world.check(restarted=False)
-    status = world.restart("40s")
-    assert all(entry["rotation"] is None for entry in status.values()), (number, status)
-    world.check(restarted=True)
-
-
 @pytest.mark.timeout(LONG)
 @pytest.mark.parametrize("issuer", ISSUERS)
 def test_a_disk_that_fills_up_at_a_request(tmp_path, bao, aws, disk, capsys, issuer):
@@ -198,7 +188,7 @@ def test_a_disk_that_fills_up_at_a_request(tmp_path, bao, aws, disk, capsys, iss
                     refused += 1
                     must_tell_of_the_full_disk(done, disk)
                 disk.free()
-                settles(world, number)
+                world.recovers(number)
         world.settle()
     finally:
         world.stop()
@@ -229,7 +219,7 @@ def test_a_write_for_which_there_is_no_room(tmp_path, bao, aws, capsys, issuer):
             if done.returncode == 1:
                 told = done.stdout + done.stderr
                 assert re.search("the disk that holds the state is full|No space left on device", told), told
-            settles(world, number)
+            world.recovers(number)
         world.settle()
     finally:
         world.stop()
@@ -262,7 +252,7 @@ def test_a_full_disk_makes_no_key(tmp_path, bao, aws, disk):
                 assert done.returncode == 0, (arguments, done.stderr)
             disk.free()
             world.space.run("resume", name)
-            settles(world, left)
+            world.recovers(left)
         world.settle()
     finally:
         world.stop()

@@ -81,7 +81,7 @@ def test_before_the_first_run(workspace):
 def break_everything_that_can_be_mended(space):
     space.identity.chmod(0o644)
     (space.folder / "var/keyturn.db").chmod(0o640)
-    (space.folder / "keyturn.yaml").chmod(0o666)
+    (space.folder / "keyturn.yaml").chmod(0o664)
     (space.vault / "team/key/1.age").chmod(0o644)
     leftover = space.vault / "team/key/.keyturn-tmp-1"
     leftover.write_text("half")
@@ -106,6 +106,13 @@ def test_it_changes_nothing_and_fixes_what_is_safe(space):
     assert not leftover.exists() and space.identity.stat().st_mode & 0o777 == 0o600
     assert dump(space.folder / "var/keyturn.db") == state
     doctor(space, code=0)
+
+
+def test_a_configuration_that_everybody_may_write_to_is_not_read(space):
+    (space.folder / "keyturn.yaml").chmod(0o666)
+    found, answer, _ = doctor(space, code=65)
+    [finding] = found["configuration"]
+    assert f"chmod o-w {space.folder}/keyturn.yaml" in finding["sentence"]
 
 
 def test_a_young_temporary_file_is_left_alone(space):

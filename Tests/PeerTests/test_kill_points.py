@@ -81,11 +81,7 @@ def walk(world, kind, part):
         # The number of writes differs a little from run to run.
         assert killed or number > there * 0.8, (kind, number, there)
         tried += killed
-        world.check(restarted=not killed)
-        # Long enough for a key that a listing may show late.
-        status = world.restart("40s")
-        assert all(entry["rotation"] is None for entry in status.values()), (kind, number, status)
-        world.check(restarted=True)
+        world.recovers((kind, number), restarted=not killed)
         if not killed and DEPTH == "all":
             there = tried
             break
