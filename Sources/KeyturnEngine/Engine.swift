@@ -92,7 +92,8 @@ package actor Engine {
             audit: [AuditEvent(at: reading.wall, kind: "clock.accepted", secret: nil, actor: actor)], alerts: []
         ) { state in
             // The next look finds them in agreement, and tells so.
-            state.clock = rules.accepting(reading, after: state.clock).with(state.clock?.disagreement)
+            let mark = rules.accepting(reading, after: state.clock)
+            state.clock = ClockMark(reading, steps: mark.steps, disagreement: state.clock?.disagreement)
         }
         doorbell.ring()
     }

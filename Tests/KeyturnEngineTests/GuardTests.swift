@@ -82,6 +82,29 @@ struct GuardTests {
         #expect(try await stages(harness) == [.retired, .current])
     }
 
+    @Test func aGraceThatBeganByAClockThatWasBehindStaysWhole() async throws {
+        let harness = try EngineHarness()
+        func hear(_ offset: TimeInterval) {
+            let reading = harness.time.reading()
+            harness.witnesses.hear("bao", say: reading.wall.addingTimeInterval(offset), at: reading.uptime)
+        }
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(32 * Self.day))
+        harness.time.leap(by: -1.9 * Self.day)
+        hear(1.9 * Self.day)
+        try await harness.pass()
+        #expect(harness.sink.kinds.contains(.clockDisagrees))
+        #expect(try await stages(harness) == [.previous, .current])
+        harness.time.leap(by: 1.9 * Self.day)
+        hear(0)
+        try await pass(harness, after: 60)
+        #expect(harness.sink.events.last?.resolves == .clockDisagrees)
+        try await pass(harness, after: 1.8 * Self.day)
+        #expect(try await stages(harness) == [.previous, .current])
+        try await pass(harness, after: 0.3 * Self.day)
+        #expect(try await stages(harness) == [.retired, .current])
+    }
+
     @Test func aSystemWithAnotherTimeStopsRetiring() async throws {
         let harness = try EngineHarness()
         try await rotated(harness)

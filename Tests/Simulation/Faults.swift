@@ -29,7 +29,7 @@ package enum Fault: Int, Sendable, CaseIterable {
         case .suspension: "a suspended process"
         case .secondProcess: "a second process beside the first"
         case .restart: "a restart in good order"
-        case .clockJump: "a jump of the clock"
+        case .clockJump: "a clock that is set wrong for hours"
         case .policyEdit: "an edited policy"
         case .command: "a pause, or a rotation by hand"
         case .compromise: "a key declared compromised"
@@ -42,14 +42,13 @@ package enum Fault: Int, Sendable, CaseIterable {
         switch self {
         case .slow, .settlesLate: 0.2
         case .refusedPassing, .lostAfter, .keyRefused, .outage, .secondProcess, .command: 0.02
-        case .lostBefore, .suspension, .restart, .policyEdit, .drift: 0.01
+        case .lostBefore, .suspension, .restart, .policyEdit, .drift, .clockJump: 0.01
         case .late: 0.005
         case .crashBeforeCall, .crashAfterCall, .diskFull: 0.002
         // Of the rotations by hand.
         case .compromise: 0.1
         case .crashBeforeWrite, .crashAfterWrite: 0.001_5
         case .refusedForGood, .suspendedInCall: 0.001
-        case .clockJump: 0
         }
     }
 }

@@ -30,11 +30,14 @@ struct SimulatedCall {
         switch world.fate(ofCallTo: system, mayBeLate: mayBeLate) {
         case .answered:
             let result = try effect()
+            let said = world.clock.now
             note(name, secret, "")
             if changes { verify(secret) }
             try await hang(secret)
+            process.hear(system, say: said)
             return result
         case .refused(let error):
+            process.hear(system, say: world.clock.now)
             note(name, secret, ": \(error.code.rawValue)")
             throw error
         case .lostBefore: throw lost(name, secret, "nothing happened")

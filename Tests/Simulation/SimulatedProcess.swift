@@ -12,6 +12,8 @@ final class SimulatedProcess: Timekeeper, @unchecked Sendable {
     /// Is suspended past its lease while its next call is on its way.
     var hangsInNextCall = false
     private var sleepers: Set<UInt64> = []
+    /// What systems said of the time.
+    let witnesses = ClockWitnesses()
 
     init(number: Int, world: World) {
         self.number = number
@@ -33,8 +35,15 @@ final class SimulatedProcess: Timekeeper, @unchecked Sendable {
     func now() -> Date { Date(timeIntervalSince1970: world.clock.now + world.wallOffset) }
 
     func reading() -> ClockReading {
-        ClockReading(wall: now(), uptime: world.clock.now, boot: "boot")
+        ClockReading(wall: now(), uptime: uptime, boot: "boot-\(world.boots)")
     }
+
+    /// A system answered, and said what time it is: in whole seconds, as HTTP does.
+    func hear(_ system: String, say time: Double) {
+        witnesses.hear(system, say: Date(timeIntervalSince1970: time.rounded(.down)), at: uptime)
+    }
+
+    private var uptime: Double { world.clock.now - world.bootedAt }
 
     func sleep(for duration: Duration) async throws {
         let seconds = Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18

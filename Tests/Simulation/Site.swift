@@ -126,10 +126,25 @@ final class Site: @unchecked Sendable {
         }
         if world.happens(.restart) { engine?.askToStop() }
         if world.happens(.secondProcess) { group.addTask { await self.runBesides() } }
+        if world.happens(.clockJump) { setWrong() }
         if world.happens(.policyEdit) { await edit(oneForAnEdit()) }
         if world.happens(.command) { await command(world.any(of: world.ordered)) }
         if world.happens(.drift) { putBack(world.any(of: world.ordered)) }
         await releaseQuarantined()
+    }
+
+    /// The machine's clock is set forward or back for some hours, some of the time while it starts anew.
+    private func setWrong() {
+        guard world.wallOffset == 0 else { return }
+        let seconds = world.between(600, 12 * Self.hour)
+        if world.chance(0.3) {
+            for process in running.map(\.process) { process.die("a power cut") }
+            world.restartMachine()
+        }
+        world.setClock(ahead: world.chance(0.5) ? seconds : -seconds)
+        world.clock.after(world.between(600, 6 * Self.hour)) { [world] in
+            if world.wallOffset != 0 { world.setClock(ahead: 0) }
+        }
     }
 
     /// A second process on the same state, for some hours.
@@ -229,6 +244,7 @@ final class Site: @unchecked Sendable {
         world.faults = .none
         world.outages = [:]
         world.diskFullUntil = 0
+        if world.wallOffset != 0 { world.setClock(ahead: 0) }
         while world.clock.now < deadline, !world.isOver {
             try? await outside.wait(Self.hour)
             await releaseQuarantined()

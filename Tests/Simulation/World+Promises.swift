@@ -67,7 +67,7 @@ extension World {
         }
         secret.lastPromotion = clock.now
         secret.lastVersion = number
-        secret.mayRotateEarly = false
+        secret.mayRotateEarly = wallOffset != 0
         trace(record.name, "\(record.name): version \(number) is current")
     }
 

@@ -12,7 +12,10 @@ final class World: @unchecked Sendable {
     /// Decides in the place of chance.
     let script: ChoiceScript?
     /// By how many seconds the machine's wall clock is ahead of the truth.
-    var wallOffset = 0.0
+    private(set) var wallOffset = 0.0
+    /// How often the machine was started before, and when it was started last.
+    private(set) var boots = 0
+    private(set) var bootedAt = World.beginning
     private(set) var secrets: [SecretName: SecretWorld] = [:]
     /// The same, by name.
     private(set) var ordered: [SecretWorld] = []
@@ -113,6 +116,19 @@ final class World: @unchecked Sendable {
     func freshID() -> String {
         made += 1
         return "key-\(made)"
+    }
+
+    /// Sets the machine's wall clock so many seconds ahead of the truth, or right.
+    func setClock(ahead seconds: Double) {
+        wallOffset = seconds
+        trace(nil, "the clock is set \(Int(seconds)) s ahead")
+        // Schedules go by the clock on the wall, right or wrong.
+        for secret in ordered { secret.mayRotateEarly = true }
+    }
+
+    func restartMachine() {
+        boots += 1
+        bootedAt = clock.now
     }
 
     /// Makes a version current at a place, and notes which key it replaced.

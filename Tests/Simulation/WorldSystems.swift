@@ -39,8 +39,8 @@ struct WorldSystems {
         return try await Engine(
             journal: ProcessJournal(process: process, world: world), sealer: OpenSealer(),
             workplace: workplace(of: process), settings: settings, time: process,
-            random: SharedRandomness(SeededGenerator(seed: world.random.next())), owner: "process-\(process.number)",
-            logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
+            random: SharedRandomness(SeededGenerator(seed: world.random.next())), witnesses: process.witnesses,
+            owner: "process-\(process.number)", logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// A policy in which one day of the usual kind is as long as `every`.

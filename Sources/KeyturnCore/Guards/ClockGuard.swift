@@ -36,34 +36,54 @@ package struct ClockGuard: Sendable {
                 "this machine's clock is \(Self.words(mark.wall.timeIntervalSince(reading.wall))) behind the time "
                     + "that the state has seen already", reading, mark)
         }
-        if let leap = leap(to: reading, from: mark), abs(leap) > tolerance {
+        if let leap = reading.leap(since: mark.believed), abs(leap) > tolerance {
             return disagreeing(
                 "this machine's clock leapt \(leap > 0 ? "forward" : "back") by \(Self.words(leap))", reading, mark)
         }
         // Not back, be it by little: the mark is the latest time that was seen.
-        return reading.wall < mark.wall ? mark.with(nil) : accepting(reading, after: mark)
+        return reading.wall < mark.wall
+            ? ClockMark(mark.believed, seen: reading, steps: steps(to: reading, from: mark))
+            : accepting(reading, after: mark)
     }
 
-    /// The mark once the wall clock is believed, whoever vouches for it. A leap forward is noted: what was to last until
-    /// then lasts as much longer.
+    /// The mark once the wall clock is believed, whoever vouches for it.
     package func accepting(_ reading: ClockReading, after mark: ClockMark?) -> ClockMark {
-        guard let mark else { return ClockMark(reading) }
-        var steps = mark.steps
-        if let leap = leap(to: reading, from: mark), leap > tolerance {
-            steps.append(ClockMark.Step(at: reading.wall, by: leap))
-        }
-        return ClockMark(reading, steps: steps.suffix(Self.keptSteps))
-    }
-
-    /// Seconds by which the wall clock moved on more than the uptime clock did; `nil` when the machine was started anew.
-    private func leap(to reading: ClockReading, from mark: ClockMark) -> Double? {
-        guard let boot = reading.boot, boot == mark.boot, reading.uptime >= mark.uptime else { return nil }
-        return reading.wall.timeIntervalSince(mark.wall) - (reading.uptime - mark.uptime)
+        ClockMark(reading, steps: mark.map { steps(to: reading, from: $0) } ?? [])
     }
 
     private func disagreeing(_ sentence: String, _ reading: ClockReading, _ mark: ClockMark?) -> ClockMark {
-        let since = mark?.disagreement?.since ?? reading.wall
-        return (mark ?? ClockMark(reading)).with(ClockMark.Disagreement(since: since, sentence: sentence))
+        ClockMark(
+            mark?.believed ?? reading, seen: reading, steps: mark.map { steps(to: reading, from: $0) } ?? [],
+            disagreement: ClockMark.Disagreement(since: mark?.disagreement?.since ?? reading.wall, sentence: sentence))
+    }
+
+    /// A leap forward is noted, be the clock right or wrong after it: what was to last until then lasts as much longer,
+    /// also where it began while the clock was behind.
+    private func steps(to reading: ClockReading, from mark: ClockMark) -> [ClockMark.Step] {
+        let leap =
+            reading.leap(since: mark.seen)
+            // How much of it passed while the machine was off, nobody knows, once it was wrong before.
+            ?? (mark.disagreement == nil ? 0 : reading.wall.timeIntervalSince(mark.seen.wall))
+        if leap > tolerance {
+            return (mark.steps + [ClockMark.Step(at: reading.wall, by: leap)]).suffix(Self.keptSteps)
+        }
+        return leap < -tolerance ? undoing(-leap, in: mark.steps, before: reading.wall) : mark.steps
+    }
+
+    /// A leap back takes away from those forward that lead beyond the time that it is now. What began since shows a time
+    /// that is still to come, and lasts longer by itself.
+    private func undoing(_ leap: Double, in steps: [ClockMark.Step], before now: Date) -> [ClockMark.Step] {
+        var left = leap
+        var kept: [ClockMark.Step] = []
+        for step in steps.reversed() {
+            guard step.at > now, left > 0 else {
+                kept.append(step)
+                continue
+            }
+            if step.by - left > tolerance { kept.append(ClockMark.Step(at: now, by: step.by - left)) }
+            left = max(0, left - step.by)
+        }
+        return kept.reversed()
     }
 
     private static func words(_ seconds: Double) -> String {

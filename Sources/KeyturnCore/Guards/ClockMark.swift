@@ -2,10 +2,11 @@ package import Foundation
 
 /// The last time that was believed, as the journal keeps it.
 package struct ClockMark: Sendable, Codable, Equatable {
-    package let wall: Date
-    package let uptime: Double
-    package let boot: String?
-    /// Leaps of the wall clock that were believed, newest last.
+    /// What the clocks showed when they were believed last.
+    package let believed: ClockReading
+    /// What they showed last, believed or not.
+    package let seen: ClockReading
+    /// Leaps forward, newest last.
     package let steps: [Step]
     /// Since when the clocks disagree, and how.
     package let disagreement: Disagreement?
@@ -23,24 +24,17 @@ package struct ClockMark: Sendable, Codable, Equatable {
         package let sentence: String
     }
 
+    /// - Parameter seen: what the clocks show now, where that is not believed.
     package init(
-        _ reading: ClockReading, steps: [Step] = [], disagreement: Disagreement? = nil
+        _ believed: ClockReading, seen: ClockReading? = nil, steps: [Step] = [], disagreement: Disagreement? = nil
     ) {
-        self.init(
-            wall: reading.wall, uptime: reading.uptime, boot: reading.boot, steps: steps, disagreement: disagreement)
-    }
-
-    private init(wall: Date, uptime: Double, boot: String?, steps: [Step], disagreement: Disagreement?) {
-        self.wall = wall
-        self.uptime = uptime
-        self.boot = boot
+        self.believed = believed
+        self.seen = seen ?? believed
         self.steps = steps
         self.disagreement = disagreement
     }
 
-    package func with(_ disagreement: Disagreement?) -> ClockMark {
-        ClockMark(wall: wall, uptime: uptime, boot: boot, steps: steps, disagreement: disagreement)
-    }
+    package var wall: Date { believed.wall }
 
     /// Seconds that the wall clock shows since `date` and that did not pass.
     package func leapt(since date: Date) -> Double {

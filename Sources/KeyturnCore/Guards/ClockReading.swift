@@ -1,7 +1,7 @@
 package import Foundation
 
 /// What a machine's own clocks show at one moment.
-package struct ClockReading: Sendable, Equatable {
+package struct ClockReading: Sendable, Codable, Equatable {
     /// The wall clock, UTC.
     package let wall: Date
     /// Seconds since the machine started, suspension included.
@@ -13,6 +13,12 @@ package struct ClockReading: Sendable, Equatable {
         self.wall = wall
         self.uptime = uptime
         self.boot = boot
+    }
+
+    /// Seconds by which the wall clock moved on more than the uptime clock did; `nil` when the machine was started anew.
+    package func leap(since earlier: ClockReading) -> Double? {
+        guard let boot, boot == earlier.boot, uptime >= earlier.uptime else { return nil }
+        return wall.timeIntervalSince(earlier.wall) - (uptime - earlier.uptime)
     }
 }
 

@@ -53,7 +53,7 @@ actor ClockWatch {
         guard let kept else { return true }
         return (mark.disagreement == nil) != (kept.disagreement == nil) || mark.steps != kept.steps
             || mark.wall.timeIntervalSince(kept.wall) >= Self.interval || mark.wall < kept.wall
-            || mark.boot != kept.boot
+            || mark.seen.boot != kept.seen.boot || abs(mark.seen.leap(since: kept.seen) ?? 0) > rules.tolerance
     }
 
     private func news(

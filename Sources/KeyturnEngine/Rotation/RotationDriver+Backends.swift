@@ -45,6 +45,8 @@ extension RotationDriver {
     func promote(_ session: inout SecretSession) async throws(JournalError) -> StepResult {
         guard let rotation = session.record.rotation else { return .moved }
         let names = rotation.machine.backends.filter(\.awaitsPromote).map(\.name)
+        // The old key's grace is counted from now on: a clock that is wrong now must be known to have been.
+        try await core.clock.look(telling: workplace.sinks.keys.sorted())
         try await intend(names.map { .promote(backend: $0) }, &session) { record, outbox in
             for name in names { apply(.promoteIntended(backend: name), to: &record, &outbox) }
         }

@@ -81,7 +81,7 @@ struct ClockGuardTests {
     @Test func theMarkOnlyMovesOnWhatIsBelieved() {
         let mark = ClockMark(reading(0, uptime: 1_000))
         let doubted = rules.judge(reading(7_300, uptime: 1_100), against: mark, witnesses: [])
-        #expect(doubted.wall == mark.wall && doubted.uptime == mark.uptime)
+        #expect(doubted.believed == mark.believed)
         #expect(doubted.disagreement?.since == start.addingTimeInterval(7_300))
         // The clock is set right again.
         let again = rules.judge(reading(150, uptime: 1_150), against: doubted, witnesses: [])
@@ -115,10 +115,42 @@ struct ClockGuardTests {
         #expect(many.leapt(since: start.addingTimeInterval(39_000)) == 1_000)
     }
 
+    /// What was dated by a clock that was behind did not begin as long ago as it seems once the clock is right again.
+    @Test func aClockThatWasBehindIsRemembered() {
+        func judge(_ reading: ClockReading, _ mark: ClockMark, _ offset: Double) -> ClockMark {
+            let said = reading.wall.addingTimeInterval(offset)
+            return rules.judge(
+                reading, against: mark,
+                witnesses: [ClockWitness(system: "a", said: said, heardAt: reading.uptime)])
+        }
+        let mark = ClockMark(reading(0, uptime: 1_000))
+        let behind = judge(reading(-11_900, uptime: 1_100), mark, 12_000)
+        #expect(behind.disagreement != nil && behind.believed == mark.believed && behind.steps.isEmpty)
+        let promotedAt = start.addingTimeInterval(-11_500)
+        let right = judge(reading(900, uptime: 1_900), behind, 0)
+        #expect(right.disagreement == nil)
+        #expect(right.leapt(since: promotedAt) == 12_000)
+        #expect(right.leapt(since: start.addingTimeInterval(900)) == 0)
+        // After a start of the machine nobody knows how much of it truly passed.
+        let restarted = judge(reading(900, uptime: 5, boot: "other"), behind, 0)
+        #expect(restarted.leapt(since: promotedAt) == 12_800)
+    }
+
+    @Test func aLeapBackTakesAwayFromThoseThatLeadBeyondIt() {
+        let leapt = rules.accepting(reading(7_300, uptime: 1_100), after: ClockMark(reading(0, uptime: 1_000)))
+        let half = rules.accepting(reading(3_700, uptime: 1_100), after: leapt)
+        #expect(half.leapt(since: start) == 3_600)
+        #expect(half.leapt(since: start.addingTimeInterval(3_700)) == 0)
+        #expect(rules.accepting(reading(100, uptime: 1_100), after: leapt).steps.isEmpty)
+        // One that has been overtaken by the time that truly passed stays.
+        let later = rules.accepting(reading(17_300, uptime: 11_100), after: leapt)
+        #expect(rules.accepting(reading(10_100, uptime: 11_100), after: later).leapt(since: start) == 7_200)
+    }
+
     @Test func itSurvivesTheJournal() throws {
         var mark = rules.accepting(reading(7_300, uptime: 1_100), after: ClockMark(reading(0, uptime: 1_000)))
-        mark = rules.judge(reading(0, uptime: 1_200), against: mark, witnesses: [])
-        #expect(mark.disagreement != nil && !mark.steps.isEmpty)
+        mark = rules.judge(reading(90_000, uptime: 1_200), against: mark, witnesses: [])
+        #expect(mark.disagreement != nil && mark.steps.count == 2 && mark.seen != mark.believed)
         #expect(try JSONDecoder().decode(ClockMark.self, from: JSONEncoder().encode(mark)) == mark)
     }
 }
