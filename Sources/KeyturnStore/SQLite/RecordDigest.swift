@@ -7,7 +7,7 @@ import KeyturnCore
 /// SQLite checks the pages of its log, and not those of the database.
 enum RecordDigest {
     /// Hexadecimal SHA-256 over a length-prefixed list of all members.
-    static func of(_ name: String, state: String, versions: [Row]) -> String {
+    static func of(_ name: String, state: String, versions: [Row]) throws -> String {
         var hash = SHA256()
         func add(_ bytes: Data) {
             hash.update(data: Data("\(bytes.count):".utf8))
@@ -16,8 +16,8 @@ enum RecordDigest {
         add(Data(name.utf8))
         add(Data(state.utf8))
         for version in versions {
-            add(Data((version["state"] as String? ?? "").utf8))
-            add(version["sealed"] as Data? ?? Data())
+            add(Data((try version.held("state") as String? ?? "").utf8))
+            add(try version.held("sealed") as Data? ?? Data())
         }
         return hash.finalize().map { String(format: "%02x", $0) }.joined()
     }
@@ -29,12 +29,13 @@ enum RecordDigest {
             database, sql: "SELECT state, sealed FROM versions WHERE secret = ? ORDER BY number", arguments: [name])
         try database.execute(
             sql: "UPDATE secrets SET digest = ? WHERE name = ?",
-            arguments: [of(name, state: state ?? "", versions: versions), name])
+            arguments: [try of(name, state: state ?? "", versions: versions), name])
     }
 
     static func check(_ row: Row, versions: [Row]) throws {
-        let name = row["name"] as String? ?? ""
-        guard row["digest"] == of(name, state: row["state"] as String? ?? "", versions: versions) else {
+        let name: String = try row.held("name") ?? ""
+        let digest = try of(name, state: row.held("state") ?? "", versions: versions)
+        guard try row.held("digest") == digest else {
             throw JournalError.damaged("the record of \(name) is not what was written")
         }
     }

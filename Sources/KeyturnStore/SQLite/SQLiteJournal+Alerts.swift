@@ -29,8 +29,8 @@ extension SQLiteJournal {
                     """,
                 arguments: [JournalCoding.milliseconds(now), limit])
             return try rows.map { row in
-                guard let sink: String = row["sink"], let alert: String = row["alert"],
-                    let attempts: Int = row["attempts"], let next: Int64 = row["next_attempt"]
+                guard let sink: String = try row.held("sink"), let alert: String = try row.held("alert"),
+                    let attempts: Int = try row.held("attempts"), let next: Int64 = try row.held("next_attempt")
                 else { throw JournalError.damaged("a queued alert is incomplete") }
                 return QueuedAlert(
                     event: try JournalCoding.decode(AlertEvent.self, from: alert), sink: sink, attempts: attempts,

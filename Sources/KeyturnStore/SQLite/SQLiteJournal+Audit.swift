@@ -10,8 +10,9 @@ extension SQLiteJournal {
     /// Chains an event to the last entry, in the transaction it belongs to.
     static func append(_ event: AuditEvent, _ database: Database) throws {
         let last = try Row.fetchOne(database, sql: "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")
-        let sequence = (last?["sequence"] as Int64? ?? 0) + 1
-        let previous = last?["hash"] as String? ?? AuditChain.start
+        let (sequence, overflows) = (try last?.held("sequence") as Int64? ?? 0).addingReportingOverflow(1)
+        guard !overflows else { throw JournalError.damaged("the audit trail has no number left") }
+        let previous = try last?.held("hash") as String? ?? AuditChain.start
         let hash = AuditChain.digest(sequence: sequence, event: event, previousHash: previous)
         try database.execute(
             sql: """

@@ -6,7 +6,7 @@ extension SQLiteJournal {
     package func installation() async throws(JournalError) -> Installation {
         try await read { database in
             guard let row = try Row.fetchOne(database, sql: "SELECT instance, generation FROM installation"),
-                let instance: String = row["instance"], let generation: Int = row["generation"]
+                let instance: String = try row.held("instance"), let generation: Int = try row.held("generation")
             else { throw JournalError.damaged("it does not name its installation") }
             return Installation(instance: instance, generation: generation)
         }

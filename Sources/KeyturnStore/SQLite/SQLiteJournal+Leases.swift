@@ -21,8 +21,8 @@ extension SQLiteJournal {
                     ORDER BY name
                     """)
             return try rows.compactMap { row in
-                guard let name: String = row["name"], let owner: String = row["lease_owner"],
-                    let until: Int64 = row["lease_until"], let token: Int64 = row["lease_token"]
+                guard let name: String = try row.held("name"), let owner: String = try row.held("lease_owner"),
+                    let until: Int64 = try row.held("lease_until"), let token: Int64 = try row.held("lease_token")
                 else { return nil }
                 return HeldLease(
                     secret: try SecretName(name), owner: owner, until: JournalCoding.date(until), token: token)

@@ -22,25 +22,27 @@ extension SQLiteJournal {
         try await read { database in
             let all = try Row.fetchAll(
                 database, sql: "SELECT secret, state, sealed FROM versions ORDER BY secret, number")
-            let versions = Dictionary(grouping: all) { $0["secret"] as String? ?? "" }
+            let versions = try Dictionary(grouping: all) { try $0.held("secret") as String? ?? "" }
             let rows = try Row.fetchAll(
                 database,
                 sql: "SELECT name, state, digest, paused_since, request, repair_since FROM secrets ORDER BY name")
             return try rows.map { row in
-                try Self.record(row, versions: versions[row["name"] as String? ?? ""] ?? [])
+                try Self.record(row, versions: versions[row.held("name") ?? ""] ?? [])
             }
         }
     }
 
     private static func record(_ row: Row, versions: [Row]) throws -> SecretRecord {
-        guard let state: String = row["state"] else { throw JournalError.damaged("a secret has no state") }
+        guard let state: String = try row.held("state") else { throw JournalError.damaged("a secret has no state") }
         try RecordDigest.check(row, versions: versions)
         var record = try JournalCoding.decode(SecretRecord.self, from: state)
         record.wishes = try wishes(row)
         record.versions = try versions.map { row in
-            guard let state: String = row["state"] else { throw JournalError.damaged("a version has no state") }
+            guard let state: String = try row.held("state") else {
+                throw JournalError.damaged("a version has no state")
+            }
             var version = try JournalCoding.decode(VersionRecord.self, from: state)
-            version.sealed = row["sealed"]
+            version.sealed = try row.held("sealed")
             return version
         }
         return record
@@ -155,7 +157,9 @@ extension SQLiteJournal {
             let rows = try Row.fetchAll(
                 database, sql: Self.dueQuery, arguments: [JournalCoding.milliseconds(date), limit])
             return try rows.compactMap { row in
-                guard let name: String = row["name"], let due: Int64 = row["next_due"] else { return nil }
+                guard let name: String = try row.held("name"), let due: Int64 = try row.held("next_due") else {
+                    return nil
+                }
                 return DueSecret(secret: try SecretName(name), at: JournalCoding.date(due))
             }
         }
@@ -220,10 +224,10 @@ extension SQLiteJournal {
 
     private static func wishes(_ row: Row) throws -> SecretWishes {
         SecretWishes(
-            pausedSince: (row["paused_since"] as Int64?).map(JournalCoding.date),
-            request: try (row["request"] as String?).map {
+            pausedSince: (try row.held("paused_since") as Int64?).map(JournalCoding.date),
+            request: try (row.held("request") as String?).map {
                 try JournalCoding.decode(SecretRecord.RotationRequest.self, from: $0)
-            }, repairSince: (row["repair_since"] as Int64?).map(JournalCoding.date))
+            }, repairSince: (try row.held("repair_since") as Int64?).map(JournalCoding.date))
     }
 
     private static func makeKnown(_ secret: SecretName, _ database: Database) throws {

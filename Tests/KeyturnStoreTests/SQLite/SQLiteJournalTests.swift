@@ -350,6 +350,77 @@ struct SQLiteJournalTests {
         } catch { #expect(error == .damaged("\(folder.state): a record of type SecretRecord can't be read")) }
     }
 
+    /// Whatever type of value lies in a column, reading it is an answer or an error, and never the end of the process.
+    @Test func noTypeOfValueInAColumnEndsTheProcess() async throws {
+        let folder = try StoreFolder()
+        let journal = try SQLiteJournal(path: folder.state)
+        var record = SecretRecord(name: try SecretName("team/key"))
+        record.put(.sample(1, .current, from: start))
+        let lease = try await claim(journal)
+        try await journal.commit(JournalChange(record: record, nextDue: start), under: lease)
+        try await journal.audit(AuditEvent(at: start, kind: "test", secret: lease.secret))
+        let columns = try await journal.pool.write { database in
+            try database.execute(
+                sql: """
+                    INSERT INTO alerts VALUES (1, 'event', 'ops', '{}', 0, 0);
+                    INSERT INTO orphans VALUES ('id', 'possible', '{}');
+                    INSERT INTO audit_checkpoints VALUES (1, 'key', 'head', 1, 1, 'instance', x'00');
+                    INSERT INTO switches VALUES ('all', '{}');
+                    UPDATE secrets SET request = '{}', repair_since = 1, paused_since = 1;
+                    """)
+            return try String.fetchAll(
+                database, sql: "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%sqlite%'"
+            ).filter { $0 != "grdb_migrations" }.flatMap { table in
+                try database.columns(in: table).map { (table: table, name: $0.name) }
+            }
+        }
+        var tried = 0
+        var refused = 0
+        for (table, column) in columns {
+            for (number, value) in ["x'ff00'", "'none'", "1.5", "9223372036854775807", "NULL"].enumerated() {
+                let copy = "\(folder.path)/\(table)-\(column)-\(number).db"
+                try await journal.pool.vacuum(into: copy)
+                do {
+                    try await DatabaseQueue(path: copy).write { database in
+                        try database.execute(
+                            sql: """
+                                DROP TRIGGER audit_is_append_only_update;
+                                DROP TRIGGER audit_checkpoints_are_append_only_update;
+                                UPDATE \(table) SET \(column) = \(value);
+                                """)
+                    }
+                } catch { continue }  // The schema itself has no room for it.
+                tried += 1
+                try #require(chmod(copy, 0o600) == 0)
+                refused += min(1, await refusals(try SQLiteJournal(path: copy), lease))
+            }
+        }
+        #expect(tried > 100)
+        #expect(refused > 50)
+    }
+
+    /// How many questions to a journal are answered with an error.
+    private func refusals(_ journal: SQLiteJournal, _ lease: Lease) async -> Int {
+        let questions: [() async throws -> Void] = [
+            { _ = try await journal.record(of: lease.secret) }, { _ = try await journal.records() },
+            { _ = try await journal.due(by: .distantFuture, limit: 9) },
+            { _ = try await journal.wishes(of: lease.secret) },
+            { _ = try await journal.installation() }, { _ = try await journal.installationState() },
+            { _ = try await journal.auditEntries(of: nil, after: 0, limit: 9) },
+            { _ = try await journal.auditTrail(after: 0, limit: 9) },
+            { _ = try await journal.checkpoints(after: nil, limit: 9) },
+            { _ = try await journal.dueAlerts(at: .distantFuture, limit: 9) },
+            { _ = try await journal.orphans() }, { _ = try await journal.switches() },
+            { _ = try await journal.failuresInARow() },
+            { try await journal.audit(AuditEvent(at: .now, kind: "test", secret: nil)) },
+        ]
+        var count = 0
+        for question in questions {
+            do { try await question() } catch { count += 1 }
+        }
+        return count
+    }
+
     @Test func aNameThatIsNoneIsDamage() async throws {
         let folder = try StoreFolder()
         let journal = try SQLiteJournal(path: folder.state)
