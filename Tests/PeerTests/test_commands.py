@@ -113,7 +113,7 @@ def test_report_json(space):
     assert space.run("run", "--once", at=START).returncode == 0
     later = START + 3 * DAY
     answer = space.json("report", at=later)
-    assert set(answer) == {"generatedAt", "within", "secrets"}
+    assert set(answer) == {"generatedAt", "within", "secrets", "paused"} and answer["paused"] == []
     assert answer["within"] is None and RFC3339.match(answer["generatedAt"])
     [entry] = answer["secrets"]
     assert set(entry) == REPORT_KEYS
@@ -229,7 +229,7 @@ def test_report_fail_within(space):
 
 def test_status_json(rotated):
     answer = rotated.json("status", at=START)
-    assert set(answer) == {"secrets"}
+    assert set(answer) == {"secrets", "paused"} and answer["paused"] == []
     [entry] = answer["secrets"]
     assert STATUS_KEYS <= set(entry)
     assert entry["rotation"] is None and RFC3339.match(entry["nextRotation"])
@@ -672,7 +672,7 @@ def test_vault(workspace):
 
 def test_vault_files(rotated):
     folder = rotated.vault / "team/key"
-    assert sorted(path.name for path in folder.iterdir()) == ["1.age", "2.age", "current"]
+    assert sorted(path.name for path in folder.iterdir()) == [".keyturn.json", "1.age", "2.age", "current"]
     assert os.readlink(folder / "current") == "2.age"
     assert mode(folder / "1.age") == mode(folder / "2.age") == 0o600
     for path in (rotated.vault, rotated.vault / "team", folder):
@@ -1030,4 +1030,4 @@ def test_data_and_messages_are_kept_apart(space):
     done = space.run("run", "--once")
     assert done.stdout == "" and done.stderr == "nothing was due\n"
     answer = space.json("run", "--once")
-    assert answer == {"secrets": []}
+    assert answer == {"secrets": [], "compromised": [], "paused": []}

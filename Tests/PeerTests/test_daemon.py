@@ -119,8 +119,8 @@ def test_a_step_that_hangs_is_parked(scripted, daemons, operation):
     assert code == 0 and seconds < 12, seconds
     child = program.questions(operation)[0]["pid"]
     until(lambda: not os.path.exists(f"/proc/{child}"), "the end of the program")
-    made = len(scripted.issuer.keys())
-    assert made == 1
+    # What a backend serves is read before a key is made, and again after it was promoted.
+    assert len(scripted.issuer.keys()) == (operation != "read")
     again = daemons()
     again.wait_for("new version is current")
     must_serve_the_only_key(scripted)
