@@ -328,7 +328,8 @@ class World:
         waiting = {name: entry for name, entry in status.items() if entry["rotation"]}
         for name, entry in waiting.items():
             assert "too early to tell" in (entry["rotation"]["lastError"] or ""), (entry, done.stderr)
-        assert done.returncode == (1 if waiting else 0) or (waiting and done.returncode == 0), done.stderr
+        assert done.returncode == (1 if waiting else 0) or (waiting and done.returncode == 0), (
+            done.stdout, done.stderr, self.space.run("explain", *status).stdout)
         return status
 
     def recovers(self, point, restarted=False):

@@ -53,15 +53,19 @@ if role == "issuer":
         if mood == "garbage":
             print("it is", value)
             sys.exit(0)
-        keys["id%%d" %% len(keys)] = question["lineage"]
+        made = "id%%d" %% (len(keys) + len(state("revoked", [])))
+        keys[made] = question["lineage"]
         json.dump(keys, open(os.path.join(folder, "keys"), "w"))
-        say({"keyId": "id%%d" %% (len(keys) - 1), "value": value, "fields": {"extra": value + "-field"}})
+        say({"keyId": made, "value": value, "fields": {"extra": value + "-field"}})
     elif question["operation"] == "list":
         say({"keys": [{"keyId": k, "lineage": v} for k, v in keys.items()]})
     elif question["operation"] == "check":
         sys.stderr.write(question["value"])
-        say({"status": "works"} if mood != "odd" else {"status": question["value"]})
+        status = "refused" if question.get("keyId") in state("revoked", []) else "works"
+        say({"status": status if mood != "odd" else question["value"]})
     else:
+        revoked = state("revoked", []) + [question.get("keyId")]
+        json.dump(revoked, open(os.path.join(folder, "revoked"), "w"))
         keys.pop(question.get("keyId"), None)
         json.dump(keys, open(os.path.join(folder, "keys"), "w"))
         say({})

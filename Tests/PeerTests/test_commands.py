@@ -105,7 +105,7 @@ def test_init_does_not_follow_a_link(tmp_path):
 REPORT_KEYS = {"secret", "owner", "issuer", "stage", "version", "issuedAt", "expiresAt", "rotateAt", "expiresIn",
                "state", "action", "backends", "reason"}
 STATUS_KEYS = {"secret", "versions", "nextRotation", "rotation"}
-VERSION_KEYS = {"number", "stage", "issuedAt", "expiresAt", "promotedAt", "retireAt", "keyId"}
+VERSION_KEYS = {"number", "stage", "issuedAt", "expiresAt", "promotedAt", "retireAt", "keyId", "rolledBackAt", "compromised"}
 ROTATION_KEYS = {"step", "attempt", "lastError", "nextAttempt"}
 
 

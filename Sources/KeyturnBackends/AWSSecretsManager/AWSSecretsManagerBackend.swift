@@ -55,11 +55,7 @@ package struct AWSSecretsManagerBackend: Backend {
             // The same bytes under another version's id are not ours yet, and harm nobody.
             _ = try PromoteGuard.judge(present, for: write, at: place)
             try await put(write, id, target, labels: [Self.pendingLabel], known: secret)
-            _ = try await client.call(
-                "UpdateSecretVersionStage",
-                Wire.UpdateStage(
-                    SecretId: target.path, VersionStage: Self.currentLabel, MoveToVersionId: id,
-                    RemoveFromVersionId: holder), as: Wire.Empty.self)
+            try await makeCurrent(id, from: holder, target)
         }
         try await unlabel(id, Self.pendingLabel, target)
         return ["versionId": id]
@@ -175,14 +171,40 @@ package struct AWSSecretsManagerBackend: Backend {
             as: Wire.Empty.self)
     }
 
-    private func unlabel(_ id: String, _ label: String, _ target: BackendTarget) async throws(SystemError) {
-        guard let secret = try await describe(target), secret.VersionIdsToStages?[id]?.contains(label) == true else {
-            return
+    private func makeCurrent(
+        _ id: String, from holder: String, _ target: BackendTarget
+    ) async throws(SystemError) {
+        do throws(SystemError) { try await moveLabel(Self.currentLabel, to: id, from: holder, target) } catch {
+            // The version that had it has it no more: a request that was sent again after a lost answer, or somebody else.
+            guard error.code == .badRequest, let now = try await describe(target)?.versionHolding(Self.currentLabel),
+                now != holder
+            else { throw error }
+            guard now == id else {
+                throw SystemError(
+                    .conflict, "\(client.name): \(target.path) changed while it was written", disposition: .passing)
+            }
         }
+    }
+
+    private func unlabel(_ id: String, _ label: String, _ target: BackendTarget) async throws(SystemError) {
+        guard try await carries(id, label, target) else { return }
+        do throws(SystemError) { try await moveLabel(label, to: nil, from: id, target) } catch {
+            guard error.code == .badRequest, try await !carries(id, label, target) else { throw error }
+        }
+    }
+
+    private func carries(_ id: String, _ label: String, _ target: BackendTarget) async throws(SystemError) -> Bool {
+        try await describe(target)?.VersionIdsToStages?[id]?.contains(label) == true
+    }
+
+    /// - Throws: `badRequest` when `holder` does not carry the label.
+    private func moveLabel(
+        _ label: String, to id: String?, from holder: String, _ target: BackendTarget
+    ) async throws(SystemError) {
         _ = try await client.call(
             "UpdateSecretVersionStage",
             Wire.UpdateStage(
-                SecretId: target.path, VersionStage: label, MoveToVersionId: nil, RemoveFromVersionId: id),
+                SecretId: target.path, VersionStage: label, MoveToVersionId: id, RemoveFromVersionId: holder),
             as: Wire.Empty.self)
     }
 
