@@ -1,6 +1,5 @@
 package import Foundation
 package import KeyturnCore
-package import KeyturnHTTP
 
 extension SystemError {
     /// A request that got no answer.
