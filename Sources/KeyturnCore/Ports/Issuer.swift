@@ -53,10 +53,14 @@ package struct IssueRequest: Sendable {
     package let intendedAt: Date
     /// Issuer key ids of the versions that the journal knows for this secret.
     package let knownKeyIDs: [String]
+    /// The key that consumers use now, which must go on working; `nil` before the first.
+    package let current: KeyHandle?
 
     package init(
-        lineage: Lineage, parameters: Parameters, lifetime: Int64?, intendedAt: Date, knownKeyIDs: [String]
+        lineage: Lineage, parameters: Parameters, lifetime: Int64?, intendedAt: Date, knownKeyIDs: [String],
+        current: KeyHandle? = nil
     ) {
+        self.current = current
         self.lineage = lineage
         self.parameters = parameters
         self.lifetime = lifetime

@@ -32,7 +32,8 @@ extension RotationDriver {
             lineage: Lineage(
                 secret: secret, version: session.record.rotation?.version ?? 0, nonce: core.random.nonce()),
             parameters: policy.issue, lifetime: policy.lifetime?.seconds, intendedAt: now,
-            knownKeyIDs: session.record.versions.compactMap(\.keyID))
+            knownKeyIDs: session.record.versions.compactMap(\.keyID),
+            current: session.record.current.map(writing.handle))
         let prepared = try await call(policy.issuer) { () throws(SystemError) in try await issuer.prepare(request) }
         // Also shows that sealing works before there is a key that needs it.
         let sealed = try writing.seal(prepared.chosen ?? KeyMaterial(value: SecretValue([])))
@@ -116,7 +117,8 @@ extension RotationDriver {
         _ intent: RotationRecord.IssueIntent, _ issuer: any Issuer, _ session: inout SecretSession
     ) async throws -> StepResult {
         guard let policy, let rotation = session.record.rotation else { return .moved }
-        let request = intent.request(for: secret, version: rotation.version)
+        let request = intent.request(
+            for: secret, version: rotation.version, current: session.record.current.map(writing.handle))
         let prepared = try writing.preparation(of: intent, for: rotation.version)
         switch issuer.traits.kind {
         case .chosen, .slots:
@@ -252,10 +254,10 @@ extension RotationDriver {
 
 extension RotationRecord.IssueIntent {
     /// The request as it was made.
-    func request(for secret: SecretName, version: Int) -> IssueRequest {
+    func request(for secret: SecretName, version: Int, current: KeyHandle? = nil) -> IssueRequest {
         IssueRequest(
             lineage: Lineage(secret: secret, version: version, nonce: nonce), parameters: parameters,
-            lifetime: lifetime, intendedAt: intendedAt, knownKeyIDs: knownKeyIDs)
+            lifetime: lifetime, intendedAt: intendedAt, knownKeyIDs: knownKeyIDs, current: current)
     }
 }
 
