@@ -14,6 +14,7 @@ package enum BackendRegistry {
         FileVaultBackend.type,
         VaultKV2Backend.type,
         AWSSecretsManagerBackend.type,
+        AzureKeyVaultBackend.type,
         FileBackend.type,
         CommandBackend.type,
     ]

@@ -13,6 +13,8 @@ package enum IssuerRegistry {
     package static let all: [IssuerType] = [
         RandomIssuer.type,
         AWSIAMIssuer.type,
+        AzureEntraIssuer.type,
+        AzureStorageIssuer.type,
         CommandIssuer.type,
     ]
 

@@ -7,7 +7,7 @@ import Synchronization
 import TestSupport
 
 /// A server that answers with what it is told, over and over.
-private final class Oracle: Sendable {
+final class Oracle: Sendable {
     private struct State {
         var answer: [UInt8] = []
         var asked = 0
@@ -68,7 +68,7 @@ extension Targets {
             throw Violation("there is no issuer of AWS")
         }
         let iam = try iamType.make("iam", ["region": .string("eu-west-1"), "endpoint": .string(address)], services)
-        return [
+        return try azure(oracle, address, services, words) + [
             FuzzTarget("vault-answer", words: words + ["\"data\":", "\"metadata\":", "\"version\":"], share: 0.05) {
                 bytes in
                 oracle.answer(bytes)
@@ -90,13 +90,13 @@ extension Targets {
         ]
     }
 
-    private static func silently(_ body: () async throws -> Void) async throws {
+    static func silently(_ body: () async throws -> Void) async throws {
         do { try await body() } catch let violation as Violation { throw violation } catch { try requireSilent(error) }
     }
 
-    private static func drive(_ backend: any Backend) async throws {
+    static func drive(_ backend: any Backend, at path: String = "team/key") async throws {
         let name = try SecretName("team/key")
-        let target = BackendTarget(backend: "fuzzed", path: "team/key")
+        let target = BackendTarget(backend: "fuzzed", path: path)
         let old = VersionReference(secret: name, version: 1, receipt: [:], value: SecretValue(utf8: "old"))
         let write = VersionWrite(
             secret: name, version: 2, value: SecretValue(utf8: "new"), receipt: [:], replaces: old, instance: "i",
