@@ -98,6 +98,18 @@ package actor Engine {
         doorbell.ring()
     }
 
+    /// Reads a key that was made elsewhere, in the form in which the issuer of the policy hands it out, or else in one of
+    /// the usual forms.
+    ///
+    /// - Throws: ``AdoptError``; ``InvalidAdoptedKey``.
+    package func read(_ content: SecretValue, for secret: SecretName) throws -> IssuedKey {
+        guard let policy = workplace.policies[secret] else { throw AdoptError.noPolicy(secret) }
+        guard let issuer = workplace.issuers[policy.issuer] as? any ReadsDownloadedKeys else {
+            return try AdoptedKey.parse(content, now: core.time.now())
+        }
+        return try issuer.read(content, now: core.time.now())
+    }
+
     /// Takes over a key that was made elsewhere as the current version. The next look at the secret puts it into the
     /// policy's backends.
     ///

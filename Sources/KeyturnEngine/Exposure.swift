@@ -127,7 +127,13 @@ private struct ExposureInspection {
         case .refused: return (.refused, nil)
         case .cannotTell: return isRevoked ? (.revoked, nil) : (.notYet, blocked)
         case .works:
-            return (.notYet, isRevoked ? "it is revoked, and the issuer still accepts it" : blocked)
+            guard isRevoked else { return (.notYet, blocked) }
+            let end = workplace.issuers[version.issuer].flatMap { $0.outlives(version, at: core.time.now()) }
+            return (
+                .notYet,
+                end.map { "nobody can end it before its expiry; it is accepted until: \($0)" }
+                    ?? "it is revoked, and the issuer still accepts it"
+            )
         case .notYet(let reason): return isRevoked ? (.revoked, reason) : (.notYet, blocked)
         }
     }
@@ -138,6 +144,11 @@ private struct ExposureInspection {
     ) async throws(SystemError) -> KeyCheck {
         let issuer = try workplace.issuer(version.issuer)
         guard issuer.traits.checks, key.material != nil else { return .cannotTell }
+        guard issuer.traits.revokes else {
+            return try await core.gates.call(.issuer(version.issuer)) { () throws(SystemError) in
+                try await issuer.check(key)
+            }
+        }
         let deadline = core.time.now().addingTimeInterval(core.settings.readBackPatience)
         while true {
             let answer = try await core.gates.call(.issuer(version.issuer)) { () throws(SystemError) in

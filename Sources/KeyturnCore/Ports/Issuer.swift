@@ -55,12 +55,16 @@ package struct IssueRequest: Sendable {
     package let knownKeyIDs: [String]
     /// The key that consumers use now, which must go on working; `nil` before the first.
     package let current: KeyHandle?
+    /// Whether the next key may be made out of the current one: the same issuer made it, and it did not leak, since whoever
+    /// has it could do the same. Never when an outcome is resolved.
+    package let mayRenew: Bool
 
     package init(
         lineage: Lineage, parameters: Parameters, lifetime: Int64?, intendedAt: Date, knownKeyIDs: [String],
-        current: KeyHandle? = nil
+        current: KeyHandle? = nil, mayRenew: Bool = false
     ) {
         self.current = current
+        self.mayRenew = mayRenew
         self.lineage = lineage
         self.parameters = parameters
         self.lifetime = lifetime
@@ -177,6 +181,12 @@ package protocol DisablesKeys: Issuer {
 package protocol ReportsLastUse: Issuer {
     /// UTC; `nil` when it was never used.
     func lastUse(of key: KeyHandle) async throws(SystemError) -> Date?
+}
+
+/// The power to read a key in the form in which the issuer's console hands it out, for `adopt`.
+package protocol ReadsDownloadedKeys: Issuer {
+    /// - Throws: ``InvalidAdoptedKey``, which holds nothing of the content.
+    func read(_ content: SecretValue, now: Date) throws(InvalidAdoptedKey) -> IssuedKey
 }
 
 /// A key as the issuer lists it.

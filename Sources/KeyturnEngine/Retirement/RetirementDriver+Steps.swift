@@ -110,6 +110,7 @@ extension RetirementDriver {
 
     func close(_ version: VersionRecord, _ session: inout SecretSession) async throws(JournalError) {
         let desk = AlertDesk(core: core, policy: policy, sinks: workplace.sinkNames(for: policy), now: now)
+        let end = workplace.issuers[version.issuer].flatMap { $0.outlives(version, at: desk.now) }
         try await session.commit { record, outbox in
             guard var version = record.version(version.number) else { return }
             version.stage = .retired
@@ -119,11 +120,16 @@ extension RetirementDriver {
             record.put(version)
             core.dropUnanswered(version.number, in: &record, &outbox)
             outbox.audit.append(
-                AuditEvent(at: desk.now, kind: "version.retired", secret: record.name, version: version.number))
+                AuditEvent(
+                    at: desk.now, kind: "version.retired", secret: record.name, version: version.number,
+                    detail: end.map { ["acceptedUntil": $0] } ?? [:]))
             desk.clear([.retireBlocked], in: &record, &outbox)
         }
         core.logger.notice(
-            "old version is retired", metadata: ["secret": "\(secret)", "version": "\(version.number)"])
+            "old version is retired",
+            metadata: ["secret": "\(secret)", "version": "\(version.number)"].merging(
+                end.map { ["acceptedUntil": "\($0)"] } ?? [:]
+            ) { own, _ in own })
     }
 
     /// Intent, effect, outcome.

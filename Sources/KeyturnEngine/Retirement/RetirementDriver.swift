@@ -77,7 +77,9 @@ final class RetirementDriver: Sendable {
             }
             return try await revoke(version, issuer, &session)
         }
-        if version.retirement?.refused != true, let issuer = workplace.issuers[version.issuer], issuer.traits.checks {
+        if version.retirement?.refused != true, let issuer = workplace.issuers[version.issuer], issuer.traits.checks,
+            issuer.traits.revokes
+        {
             let handle = writing.handle(of: version)
             if handle.material != nil { return try await proveRefused(version, handle, issuer, &session) }
         }

@@ -33,7 +33,8 @@ extension RotationDriver {
                 secret: secret, version: session.record.rotation?.version ?? 0, nonce: core.random.nonce()),
             parameters: policy.issue, lifetime: policy.lifetime?.seconds, intendedAt: now,
             knownKeyIDs: session.record.versions.compactMap(\.keyID),
-            current: session.record.current.map(writing.handle))
+            current: session.record.current.map(writing.handle),
+            mayRenew: session.record.current.map { $0.issuer == policy.issuer && !$0.tainted } ?? false)
         let prepared = try await call(policy.issuer) { () throws(SystemError) in try await issuer.prepare(request) }
         // Also shows that sealing works before there is a key that needs it.
         let sealed = try writing.seal(prepared.chosen ?? KeyMaterial(value: SecretValue([])))

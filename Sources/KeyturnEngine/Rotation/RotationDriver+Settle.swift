@@ -106,6 +106,9 @@ extension RotationDriver {
                     unpublished: version)
                 let handle = writing.handle(of: version)
                 try await revoke(handle, issuedBy: version.issuer, &session)
+                if try workplace.issuer(version.issuer).outlives(version, at: now) != nil {
+                    try await report(OrphanRecord(givenUp: version, of: secret, since: now), &session)
+                }
             } else if let intent = rotation.issueIntent {
                 if let policy { try await confirmNotAhead(policy, session.record) }
                 resolution = try await revokeUnknown(intent, rotation, &session)

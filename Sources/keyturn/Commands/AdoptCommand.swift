@@ -11,8 +11,9 @@ struct AdoptCommand: KeyturnCommand {
         discussion: """
             The key becomes version 1 and is rotated in its time, not at once. The file holds the key as text, or as JSON: \
             {"apiKey": "...", "validUntil": 1790000000} as consoles hand it out (authToken and value for apiKey; epoch \
-            seconds as a number or a string, or RFC 3339), or {"accessKeyId": "...", "secretAccessKey": "..."}. Only its \
-            owner may be able to read it.
+            seconds as a number or a string, or RFC 3339), or {"accessKeyId": "...", "secretAccessKey": "..."}. Where the \
+            policy's issuer knows the form in which its console hands out keys, it is that one. Only its owner may be able \
+            to read the file.
 
             --restored accepts a state that is behind its backends, as after the restore of a backup: what they hold is \
             replaced by a fresh key in time, keys that the state does not know are listed by `keyturn orphans list`, and \
@@ -32,13 +33,16 @@ struct AdoptCommand: KeyturnCommand {
     @Option(help: "The file that holds the key; - for standard input.")
     var from: String?
 
+    @Option(name: .customLong("key-id"), help: "What the issuer calls the key, where the file does not say it.")
+    var keyID: String?
+
     @Flag(help: "Accepts the state as it is, though backends are ahead of it.")
     var restored = false
 
     @OptionGroup var options: GlobalOptions
 
     func validate() throws {
-        guard restored ? secret == nil && from == nil : secret != nil && from != nil else {
+        guard restored ? secret == nil && from == nil && keyID == nil : secret != nil && from != nil else {
             throw ValidationError("name a secret and the file with its key (--from FILE), or give --restored alone")
         }
     }
@@ -51,12 +55,14 @@ struct AdoptCommand: KeyturnCommand {
             from == "-"
             ? SecretValue(FileHandle.standardInput.readDataToEndOfFile())
             : try PrivateFile.read(GlobalOptions.absolute(from))
-        let key: IssuedKey
-        do throws(InvalidAdoptedKey) { key = try AdoptedKey.parse(content, now: Date()) } catch {
+        let running = try await composition.engine(.shared)
+        do {
+            let key = try await running.engine.read(content, for: name).named(keyID)
+            try await running.engine.adopt(key, as: name, actor: ProcessInfo.processInfo.userName)
+        } catch let error as InvalidAdoptedKey {
+            running.close()
             throw CommandFailure(.failed, error.reason)
         }
-        let running = try await composition.engine(.shared)
-        try await running.engine.adopt(key, as: name, actor: ProcessInfo.processInfo.userName)
         await running.finish()
         Terminal.tell("\(name) is kept by Keyturn from now on; `keyturn explain \(name)` says when it rotates")
     }
@@ -77,5 +83,12 @@ struct AdoptCommand: KeyturnCommand {
             Terminal.tell("\(report.unknownKeys) unknown keys; `keyturn orphans list` shows them")
         }
         Terminal.tell("the state is accepted as generation \(report.generation)")
+    }
+}
+
+extension IssuedKey {
+    /// The same with another name at the issuer, where one is given.
+    fileprivate func named(_ id: String?) -> IssuedKey {
+        IssuedKey(material: material, keyID: id ?? keyID, issuedAt: issuedAt, expiresAt: expiresAt)
     }
 }
