@@ -23,6 +23,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
@@ -62,8 +63,11 @@ let package = Package(
         ),
         .target(
             name: "KeyturnIssuers",
-            dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto, cryptoExtras],
-            swiftSettings: strict
+            dependencies: [
+                "KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto, cryptoExtras,
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            exclude: ["Momento/Messages/auth.proto"], swiftSettings: strict
         ),
         .target(
             name: "KeyturnBackends",

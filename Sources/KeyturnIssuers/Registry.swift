@@ -15,6 +15,8 @@ package enum IssuerRegistry {
         AWSIAMIssuer.type,
         AzureEntraIssuer.type,
         AzureStorageIssuer.type,
+        MomentoIssuer.type,
+        MomentoV1Issuer.type,
         CommandIssuer.type,
     ]
 

@@ -99,7 +99,7 @@ extension SecretValue {
 
     /// A JSON string with its quotes. RFC 8259, section 7: the quotation mark, the reverse solidus and the control
     /// characters are escaped.
-    var jsonString: [UInt8] {
+    package var jsonString: [UInt8] {
         var bytes: [UInt8] = [UInt8(ascii: "\"")]
         for byte in exposedBytes() {
             switch byte {
