@@ -20,6 +20,7 @@ import uuid
 
 from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
+from peers.momento import CELL, Momento
 from peers.system_calls import SystemCalls
 from programs import CommandIssuer, Ambush
 from workspace import Workspace
@@ -50,6 +51,9 @@ class Issuer:
 
     def keys(self, subject):
         return None
+
+    def account(self, subject, entry, versions, told):
+        """Asserts what can be counted where keys have no names; `told` counts those that are reported."""
 
     def secret(self, value):
         """The part of a value that nobody may see."""
@@ -108,6 +112,47 @@ class Blind(Program):
     name = "blind"
     more = "kind: unlistable"
     reports = True
+
+
+class MomentoKeys(Issuer):
+    """Momento's second generation, over its own proxy."""
+    name = "momento"
+
+    def configuration(self):
+        self.momento = self.world.momento
+        return (f"momento: {{type: momento, apiKey: {{env: KT_MOMENTO}}, endpoint: {CELL}, "
+                f"address: '{self.world.momento_proxy.address}', cacheAddress: '{self.world.momento_proxy.address}'}}")
+
+    def issue(self, subject):
+        return "issue: {role: reader, check: {cache: payments}}\n"
+
+    def works(self, subject, value):
+        return self.momento.accepts(value)
+
+    def keys(self, subject):
+        return self.momento.marked(subject.name)
+
+
+class MomentoCellKeys(Issuer):
+    """Its first generation, of which nothing can be listed or revoked; the calls for keys pass no proxy."""
+    name = "momento-v1"
+    reports = True
+
+    def configuration(self):
+        self.momento = self.world.momento
+        return (f"momento-v1: {{type: momento-v1, apiKey: {{env: KT_MOMENTO_V1}}, "
+                f"address: '{self.momento.grpc_address}', cacheAddress: '{self.world.momento_proxy.address}'}}")
+
+    def issue(self, subject):
+        return "issue: {permissions: [{cache: payments, role: readonly}]}\n"
+
+    def works(self, subject, value):
+        return self.momento.accepts(value)
+
+    def account(self, subject, entry, versions, told):
+        made = len(self.momento.cell_keys_of(subject.name))
+        open_question = bool(entry and entry["rotation"])
+        assert made <= len(versions) + told() + open_question, (subject.name, made, versions)
 
 
 class Backend:
@@ -199,7 +244,7 @@ class Files(Backend):
 
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
-ISSUERS = [Passwords, IAM, Program, Blind]
+ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys]
 BACKENDS = [Vault, Bao, SecretsManager, Files]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
@@ -239,6 +284,9 @@ class World:
         self.mark = uuid.uuid4().hex[:8]
         self.bao, self.aws = bao, aws
         self.bao_proxy, self.aws_proxy = FaultProxy(bao.port), FaultProxy(aws.port)
+        self.momento = Momento()
+        self.momento_proxy = FaultProxy(self.momento.port)
+        self.proxies = self.bao_proxy, self.aws_proxy, self.momento_proxy
         self.random = random.Random(seed)
         self.counts = collections.Counter()
         self.space = Workspace(site or self.folder / "site")
@@ -247,7 +295,8 @@ class World:
         self.space.configure(
             issuers="".join(f"{system.configuration()}\n" for system in self.issuers),
             backends="".join(f"{system.configuration()}\n" for system in self.backends))
-        self.space.environment = references(aws)
+        self.space.environment = {
+            **references(aws), "KT_MOMENTO": self.momento.admin_key, "KT_MOMENTO_V1": self.momento.admin_v1}
         self.subjects = []
         self.database = self.space.folder / "var/keyturn.db"
         self.audit = AuditReader(self.database)
@@ -267,19 +316,20 @@ class World:
         self.subjects.append(subject)
 
     def stop(self):
-        self.bao_proxy.stop()
-        self.aws_proxy.stop()
+        for proxy in self.proxies:
+            proxy.stop()
+        self.momento.stop()
 
     # Runs and kills.
 
     def measure(self):
         """How long a rotation of everything takes, and how many requests it makes."""
-        before = self.bao_proxy.requests + self.aws_proxy.requests
+        before = sum(proxy.requests for proxy in self.proxies)
         begun = time.monotonic()
         done = self.space.run("rotate", *[subject.name for subject in self.subjects])
         assert done.returncode == 0, done.stderr
         self.duration = time.monotonic() - begun
-        self.requests = self.bao_proxy.requests + self.aws_proxy.requests - before
+        self.requests = sum(proxy.requests for proxy in self.proxies) - before
 
     def run_and_kill(self, *arguments):
         """Starts the command and kills it at a random moment or request; False when it ended before."""
@@ -315,7 +365,7 @@ class World:
     def settle_outside(self):
         """Waits until what the killed process had sent off has come to its end at the servers and in its programs."""
         deadline = time.monotonic() + 30
-        while self.bao_proxy.in_flight or self.aws_proxy.in_flight or children_of(self.programs):
+        while any(proxy.in_flight for proxy in self.proxies) or children_of(self.programs):
             assert time.monotonic() < deadline, "a request or a program does not end"
             time.sleep(0.01)
 
@@ -382,13 +432,15 @@ class World:
     def check_keys(self, subject, entry, versions, restarted):
         """The issuer holds what the state knows, and while a rotation is under way one key more at most."""
         held = subject.issuer.keys(subject)
+
+        def told():
+            return sum(orphan["secret"] == subject.name for orphan in self.space.json("orphans", "list")["orphans"])
         if held is None:
-            return
+            return subject.issuer.account(subject, entry, versions, told)
         known = {version["keyId"] for version in versions if version["stage"] in LIVE}
         if subject.issuer.reports:
-            told = sum(orphan["secret"] == subject.name for orphan in self.space.json("orphans", "list")["orphans"])
             open_question = bool(entry and entry["rotation"])
-            assert len(held - known) <= told + open_question, (subject.name, held, versions, told)
+            assert len(held - known) <= told() + open_question, (subject.name, held, versions)
             held &= known
         if entry and entry["rotation"]:
             assert len(held - known) <= 1, (subject.name, held, versions)
@@ -452,7 +504,7 @@ class Assassin:
 
     def strike(self, process, patience):
         self.process = process
-        proxies = self.world.bao_proxy, self.world.aws_proxy
+        proxies = self.world.proxies
         if self.kind in ("before", "after"):
             for proxy in proxies:
                 setattr(proxy, self.kind, self.request_passes)

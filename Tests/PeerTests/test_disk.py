@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_at_a_request(tmp_path, bao, aws, disk, capsys, iss
     """State, vault and plain files lie on it. It is full from one request on, before or after that is carried out."""
     world = World(tmp_path / "world", bao, aws, SEED, kinds=[ISSUERS[issuer]], site=disk.folder / "site")
     arguments = "rotate", world.subjects[0].name, "--compromised", "--wait", "0"
-    proxies = world.bao_proxy, world.aws_proxy
+    proxies = world.proxies
     tried = refused = there = 0
     try:
         world.restart("30s")

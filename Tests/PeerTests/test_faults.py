@@ -13,7 +13,7 @@ import uuid
 import pytest
 
 from conftest import references, systems
-from crash_harness import DEPTH, IAM, Passwords, World, spread
+from crash_harness import DEPTH, IAM, MomentoKeys, Passwords, World, spread
 from peers.fault_proxy import Dropped, FaultProxy, certificate
 
 SYSTEMS = {
@@ -179,7 +179,7 @@ def test_wrong_credential(faulty, aws, system):
 
 
 @pytest.mark.timeout(7200 if DEPTH == "all" else 900)
-@pytest.mark.parametrize("issuer", [IAM, Passwords], ids=["iam", "passwords"])
+@pytest.mark.parametrize("issuer", [IAM, Passwords, MomentoKeys], ids=["iam", "passwords", "momento"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_every_connection_is_reset(tmp_path, bao, aws, capsys, issuer, moment):
     """At each request of a rotation in turn, before the server carried it out or after that, a TCP reset is the answer;
@@ -187,7 +187,7 @@ def test_every_connection_is_reset(tmp_path, bao, aws, capsys, issuer, moment):
     seed = int(os.environ.get("KEYTURN_TEST_SEED", random.randrange(1_000_000)))
     world = World(tmp_path, bao, aws, seed, kinds=[issuer])
     arguments = "rotate", world.subjects[0].name, "--compromised", "--wait", "0"
-    proxies = world.bao_proxy, world.aws_proxy
+    proxies = world.proxies
     tried = failed = 0
     try:
         world.restart("30s")

@@ -1,50 +1,41 @@
 package import KeyturnCore
 import Synchronization
 
-/// Holds requests back so that no more than so many begin in any second, whoever sends them, first come, first served.
+/// Holds requests back so that a system never sees more than so many in any second, whoever sends them, first come,
+/// first served.
 ///
-/// It serves systems whose limit is an account's and hard, where going over it makes others fail too.
+/// It serves systems whose limit is an account's and hard, where going over it makes others fail too. A request takes its
+/// place until a second after its answer came: however unevenly the network carries them, the system has seen it by then.
 package final class RequestPace: Sendable {
     private struct State {
-        /// When the last requests began or will begin, oldest first, in seconds of uptime.
-        var begins: [Double] = []
+        /// From when on each place may be taken, soonest first, in seconds of uptime.
+        var free: [Double]
+        var waiting: [CheckedContinuation<Double, Never>] = []
         var blockedUntil = 0.0
     }
 
-    private let perSecond: Int
     private let time: any Timekeeper
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    /// Over how long no more than `perSecond` begin, in seconds: they reach the system as unevenly as the network likes.
-    private static let window = 1.05
-    /// How long a request waits for its turn at most, in seconds; for longer the caller is told instead.
+    /// The second, and what clocks may differ by in one.
+    private static let window = 1.01
+    /// How long a request waits at most because the system asked for it, in seconds; for longer the caller is told instead.
     private static let longestWait = 60.0
 
     package init(perSecond: Int, time: any Timekeeper) {
-        self.perSecond = max(1, perSecond)
         self.time = time
+        state = Mutex(State(free: Array(repeating: 0, count: max(1, perSecond))))
     }
 
-    /// Waits until a request may begin.
+    /// Makes a request when its turn has come.
     ///
-    /// - Throws: `rateLimited` when that would take too long; `cancelled`.
-    package func turn() async throws(SystemError) {
-        var isGranted = false
-        while !isGranted {
-            let now = time.reading().uptime
-            let begin = reserve(at: now)
-            guard begin - now <= Self.longestWait else {
-                throw SystemError(
-                    .rateLimited, "the system asked to be left alone for a while", retryAfter: begin - now)
-            }
-            if begin > now {
-                do { try await time.sleep(for: .seconds(begin - now)) } catch {
-                    throw SystemError(.cancelled, "the call was cancelled before it began")
-                }
-            }
-            // The system may have asked to slow down meanwhile.
-            isGranted = state.withLock { $0.blockedUntil <= max(begin, time.reading().uptime) }
-        }
+    /// - Throws: what it throws; `rateLimited` when the turn would be too long in coming; `cancelled`.
+    package func run<Result>(
+        _ request: () async throws(SystemError) -> Result
+    ) async throws(SystemError) -> Result {
+        try await begin()
+        defer { hand(on: time.reading().uptime + Self.window) }
+        return try await request()
     }
 
     /// Lets no request begin for so many seconds, because the system asks for it.
@@ -53,17 +44,49 @@ package final class RequestPace: Sendable {
         state.withLock { $0.blockedUntil = max($0.blockedUntil, until) }
     }
 
-    private func reserve(at now: Double) -> Double {
-        state.withLock { state in
-            var begin = max(now, state.blockedUntil, state.begins.last ?? 0)
-            if state.begins.count >= perSecond, let oldest = state.begins.first {
-                begin = max(begin, oldest + Self.window)
+    private func begin() async throws(SystemError) {
+        try refuseLongPause()
+        // Whoever is before us ends, at the latest, with the time that its request may take.
+        let place = await withCheckedContinuation { continuation in
+            let place: Double? = state.withLock { state in
+                guard state.waiting.isEmpty, !state.free.isEmpty else {
+                    state.waiting.append(continuation)
+                    return nil
+                }
+                return state.free.removeFirst()
             }
-            // One that is turned away takes nobody's place.
-            guard begin - now <= Self.longestWait else { return begin }
-            state.begins.append(begin)
-            if state.begins.count > perSecond { state.begins.removeFirst() }
-            return begin
+            if let place { continuation.resume(returning: place) }
         }
+        do throws(SystemError) {
+            // The system may ask for a pause meanwhile.
+            while case let left = max(place, blockedUntil) - time.reading().uptime, left > 0 {
+                try refuseLongPause()
+                do { try await time.sleep(for: .seconds(left)) } catch {
+                    throw SystemError(.cancelled, "the call was cancelled before it began")
+                }
+            }
+        } catch {
+            hand(on: place)
+            throw error
+        }
+    }
+
+    private var blockedUntil: Double { state.withLock { $0.blockedUntil } }
+
+    private func refuseLongPause() throws(SystemError) {
+        let left = blockedUntil - time.reading().uptime
+        guard left > Self.longestWait else { return }
+        throw SystemError(.rateLimited, "the system asked to be left alone for a while", retryAfter: left)
+    }
+
+    /// Gives a place to whoever waits for the longest.
+    private func hand(on place: Double) {
+        let next = state.withLock { state in
+            guard state.waiting.isEmpty else { return state.waiting.removeFirst() as CheckedContinuation<Double, Never>? }
+            let index = state.free.firstIndex { $0 > place } ?? state.free.endIndex
+            state.free.insert(place, at: index)
+            return nil
+        }
+        next?.resume(returning: place)
     }
 }

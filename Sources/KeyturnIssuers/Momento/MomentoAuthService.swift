@@ -48,12 +48,14 @@ struct MomentoAuthService: Sendable {
         let message = SecretValue(bytes)
         for index in bytes.indices { bytes[index] = 0 }
         let client = GRPCClient(services.http, address: address, tls: tls, timeout: timeout)
-        try await pace.turn()
         let answer: SecretValue
-        do throws(GRPCError) {
-            answer = try await client.call(method, message, metadata: [("authorization", key.bearer)])
+        do throws(SystemError) {
+            answer = try await pace.run { () throws(SystemError) in
+                do throws(GRPCError) {
+                    return try await client.call(method, message, metadata: [("authorization", key.bearer)])
+                } catch { throw SystemError(error, from: Self.name, now: services.time.now()) }
+            }
         } catch {
-            let error = SystemError(error, from: Self.name, now: services.time.now())
             if error.code == .rateLimited { pace.pause(for: error.retryAfter ?? Self.usualPause) }
             throw error
         }

@@ -142,10 +142,11 @@ struct MomentoKeysAPI: Sendable {
         // The key as it is, without a scheme before it.
         request.set("Authorization", MomentoKey(credential)?.bearer ?? credential)
         if body != nil { request.set("Content-Type", "application/json") }
-        try await pace.turn()
-        let response: HTTPResponse
-        do throws(HTTPError) { response = try await services.http.execute(request) } catch {
-            throw SystemError(error, from: Self.name)
+        let sent = request
+        let response = try await pace.run { () throws(SystemError) in
+            do throws(HTTPError) { return try await services.http.execute(sent) } catch {
+                throw SystemError(error, from: Self.name)
+            }
         }
         if response.status == 429 { pace.pause(for: response.retryAfter(now: services.time.now()) ?? 1) }
         return response

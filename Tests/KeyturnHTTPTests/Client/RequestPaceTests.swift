@@ -14,7 +14,7 @@ struct RequestPaceTests {
         let pace = RequestPace(perSecond: 5, time: time)
         var begins: [Double] = []
         for _ in 0..<23 {
-            try await pace.turn()
+            try await pace.run {}
             begins.append(uptime)
         }
         for (earlier, later) in zip(begins, begins.dropFirst(5)) { #expect(later - earlier > 1) }
@@ -26,7 +26,7 @@ struct RequestPaceTests {
         let pace = RequestPace(perSecond: 5, time: SystemTimekeeper())
         let begun = ContinuousClock.now
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<11 { group.addTask { try await pace.turn() } }
+            for _ in 0..<11 { group.addTask { try await pace.run {} } }
             try await group.waitForAll()
         }
         #expect(begun.duration(to: .now) > .seconds(2))
@@ -34,10 +34,10 @@ struct RequestPaceTests {
 
     @Test func aSystemThatAsksForAPauseGetsIt() async throws {
         let pace = RequestPace(perSecond: 5, time: time)
-        try await pace.turn()
+        try await pace.run {}
         let begun = uptime
         pace.pause(for: 7)
-        try await pace.turn()
+        try await pace.run {}
         #expect(uptime - begun >= 7)
     }
 
@@ -45,16 +45,34 @@ struct RequestPaceTests {
         let pace = RequestPace(perSecond: 5, time: time)
         pace.pause(for: 600)
         let begun = uptime
-        let error = await #expect(throws: SystemError.self) { try await pace.turn() }
+        let error = await #expect(throws: SystemError.self) { try await pace.run {} }
         #expect(error?.code == .rateLimited)
         #expect(try #require(error?.retryAfter) > 599)
         #expect(uptime - begun < 1)
     }
 
+    @Test func aRequestTakesItsPlaceUntilASecondAfterItsAnswer() async throws {
+        let pace = RequestPace(perSecond: 1, time: time)
+        let begun = uptime
+        try await pace.run { time.set(Date(timeIntervalSince1970: 1_800_000_005)) }
+        try await pace.run {}
+        #expect(uptime - begun > 6)
+    }
+
+    @Test func aFailedRequestGivesItsPlaceBack() async throws {
+        let pace = RequestPace(perSecond: 1, time: time)
+        for _ in 0..<3 {
+            let error = await #expect(throws: SystemError.self) {
+                try await pace.run { () throws(SystemError) in throw SystemError(.notFound, "there is none") }
+            }
+            #expect(error?.code == .notFound)
+        }
+    }
+
     @Test func oneThatIsCancelledGoesNoFurther() async {
         let pace = RequestPace(perSecond: 1, time: SystemTimekeeper())
         pace.pause(for: 30)
-        let task = Task<Void, any Error> { try await pace.turn() }
+        let task = Task<Void, any Error> { try await pace.run {} }
         task.cancel()
         guard case .failure(let error as SystemError) = await task.result else {
             Issue.record("it had its turn")

@@ -44,7 +44,8 @@ class Refusal(Exception):
 
 
 class Momento:
-    def __init__(self, now=time.time, per_second=None):
+    def __init__(self, now=time.time, per_second=None, certificate=None):
+        """`certificate` has the paths of a certificate and its key, for gRPC over TLS."""
         self.now = now
         self.per_second = per_second
         self.lock = threading.Lock()
@@ -72,11 +73,15 @@ class Momento:
         auth_pb2_grpc.add_AuthServicer_to_server(Auth(self), self.grpc)
         token_pb2_grpc.add_TokenServicer_to_server(Token(self), self.grpc)
         cacheclient_pb2_grpc.add_ScsServicer_to_server(Caches(self), self.grpc)
-        inner = self.grpc.add_insecure_port("127.0.0.1:0")
+        if certificate:
+            chain, key = (path.read_bytes() for path in certificate)
+            inner = self.grpc.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+        else:
+            inner = self.grpc.add_insecure_port("127.0.0.1:0")
         self.grpc.start()
         self.relay = Relay(inner)
         self.grpc_port = self.relay.port
-        self.grpc_address = f"http://127.0.0.1:{self.grpc_port}"
+        self.grpc_address = f"{'https' if certificate else 'http'}://127.0.0.1:{self.grpc_port}"
 
     def stop(self):
         self.http.shutdown()
