@@ -22,7 +22,8 @@ extension Targets {
                 "fuzzed",
                 [
                     "apiKey": .secret(.environment("KEY")), "endpoint": .string("cell.example.com"),
-                    "address": .string(address), "cacheAddress": .string(address), "operationsPerSecond": .integer(1000),
+                    "address": .string(address), "cacheAddress": .string(address),
+                    "operationsPerSecond": .integer(1000),
                 ], services)
         }
         let issuers = [try issuer("momento"), try issuer("momento-v1")]
@@ -57,7 +58,9 @@ extension Targets {
             },
             FuzzTarget(
                 "momento-answer",
-                words: words + ["\"key_info\":", "\"api_key\":", "\"key_id\":", "\"next_token\":", "\"description\":", "[", "]"],
+                words: words + [
+                    "\"key_info\":", "\"api_key\":", "\"key_id\":", "\"next_token\":", "\"description\":", "[", "]",
+                ],
                 share: 0.05
             ) { bytes in
                 oracle.answer(bytes)

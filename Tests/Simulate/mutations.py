@@ -146,20 +146,20 @@ MUTATIONS = [
     Mutation(
         "the grace is ignored",
         GATE,
-        "let end = facts.extended(retireAt, since: facts.successor?.promotedAt)",
-        "let end = facts.extended(retireAt, since: facts.successor?.promotedAt).addingTimeInterval(-1_000_000)",
+        "let end = facts.extended(retireAt, since: facts.version.graceBeganAt)",
+        "let end = facts.extended(retireAt, since: facts.version.graceBeganAt).addingTimeInterval(-1_000_000)",
     ),
     Mutation(
         "a leap of the clock shortens the grace",
         GATE,
-        "let end = facts.extended(retireAt, since: facts.successor?.promotedAt)",
+        "let end = facts.extended(retireAt, since: facts.version.graceBeganAt)",
         "let end = retireAt",
     ),
     Mutation(
         "the grace counts from the start of the rotation",
         ROTATION + "RotationDriver+Settle.swift",
-        "old.retireAt = now.addingTimeInterval(grace)",
-        "old.retireAt = rotation.startedAt.addingTimeInterval(grace)",
+        "old.leave(at: now, grace:",
+        "old.leave(at: rotation.startedAt, grace:",
     ),
     Mutation(
         "the last use is ignored",

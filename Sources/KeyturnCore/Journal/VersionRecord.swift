@@ -15,6 +15,8 @@ package struct VersionRecord: Sendable, Codable, Equatable {
     package var rolledBackAt: Date?
     /// The earliest time at which it may be retired; set when its successor is promoted.
     package var retireAt: Date?
+    /// Since when its grace runs.
+    package private(set) var graceBeganAt: Date?
     /// When it was disabled at the issuer.
     package var disabledAt: Date?
     /// When it was retired or abandoned.
@@ -50,6 +52,23 @@ package struct VersionRecord: Sendable, Codable, Equatable {
         self.backends = backends
         self.tainted = tainted
         self.adopted = adopted
+    }
+
+    /// Another version is in its place from now on.
+    ///
+    /// - Parameter grace: how long it stays valid, in seconds.
+    package mutating func leave(at now: Date, grace: Double) {
+        stage = .previous
+        graceBeganAt = now
+        retireAt = now.addingTimeInterval(grace)
+    }
+
+    /// It is current again.
+    package mutating func comeBack(at now: Date) {
+        rolledBackAt = now
+        retireAt = nil
+        graceBeganAt = nil
+        retirement = nil
     }
 
     /// Whether it is on its way out.

@@ -165,7 +165,7 @@ extension RetirementGate {
         guard let retireAt = facts.version.retireAt else {
             return GateResult(.gracePassed, .blocked, "its grace has not begun")
         }
-        let end = facts.extended(retireAt, since: facts.successor?.promotedAt)
+        let end = facts.extended(retireAt, since: facts.version.graceBeganAt)
         guard facts.now < end else { return GateResult(.gracePassed, .open, "the grace is over") }
         return GateResult(
             .gracePassed, .blocked,

@@ -148,8 +148,7 @@ extension Engine {
         _ shown: Shown, as number: Int, keyID: String?, in record: inout SecretRecord, _ policy: Policy, _ now: Date
     ) {
         if var old = record.current {
-            old.stage = .previous
-            old.retireAt = now.addingTimeInterval(policy.grace.timeInterval)
+            old.leave(at: now, grace: policy.grace.timeInterval)
             record.put(old)
         }
         var version = VersionRecord(
@@ -168,8 +167,7 @@ extension Engine {
     ) {
         guard let rotation = record.rotation else { return }
         if var version = record.version(rotation.version), version.stage == .pending {
-            version.stage = .previous
-            version.retireAt = now.addingTimeInterval(policy.grace.timeInterval)
+            version.leave(at: now, grace: policy.grace.timeInterval)
             record.put(version)
         } else if let intent = rotation.issueIntent {
             outbox.orphans.append(

@@ -41,21 +41,15 @@ extension RotationDriver {
         else { return }
         let now = now
         if var old = record.current, old.number != version.number {
-            old.stage = .previous
             // A request that came while the rotation was under way is fulfilled by it.
             old.tainted = old.tainted || rotation.compromised || record.request?.compromised ?? false
-            let grace = old.tainted ? 0 : policy?.grace.timeInterval ?? 0
-            old.retireAt = now.addingTimeInterval(grace)
+            old.leave(at: now, grace: old.tainted ? 0 : policy?.grace.timeInterval ?? 0)
             record.put(old)
         }
         let wasCurrent = version.stage == .current
         version.stage = .current
         version.promotedAt = rotation.isRollback ? now : version.promotedAt ?? now
-        if rotation.isRollback {
-            version.rolledBackAt = now
-            version.retireAt = nil
-            version.retirement = nil
-        }
+        if rotation.isRollback { version.comeBack(at: now) }
         record.put(version)
         core.dropUnanswered(version.number, in: &record, &outbox)
         record.rotation = nil

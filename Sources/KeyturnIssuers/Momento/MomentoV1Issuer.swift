@@ -110,7 +110,8 @@ package struct MomentoV1Issuer: Issuer {
 
     /// The key before and its refresh token, where the policy asks to renew by them and both are there.
     private func refreshable(_ request: IssueRequest) -> (MomentoKey, SecretValue)? {
-        guard request.parameters.string("renew") == "refresh", request.mayRenew, let material = request.current?.material,
+        guard request.parameters.string("renew") == "refresh", request.mayRenew,
+            let material = request.current?.material,
             let token = material.fields["refreshToken"], let key = MomentoKey(material.value)
         else { return nil }
         // A dead key is refreshed no more.

@@ -255,9 +255,10 @@ struct RetirementGateTests {
         #expect(mark.leapt(since: promotedAt) == 3_500)
         let installation = InstallationState(clock: mark)
         var version = VersionRecord.sample(1, .previous, from: promotedAt)
-        version.retireAt = now.addingTimeInterval(-1)
-        var successor = VersionRecord.sample(2, from: promotedAt)
-        successor.promotedAt = promotedAt
+        version.leave(at: promotedAt, grace: 7_199)
+        // One that came after the leap says nothing of when the grace began.
+        var successor = VersionRecord.sample(3, from: now)
+        successor.promotedAt = now.addingTimeInterval(-50)
         func gate(_ successor: VersionRecord, _ version: VersionRecord) -> [GateResult] {
             RetirementGate.judge(
                 RetirementFacts(
@@ -268,8 +269,8 @@ struct RetirementGateTests {
         }
         #expect(gate(successor, version).map(\.gate) == [.gracePassed])
         #expect(gate(successor, version).first?.opensAt == now.addingTimeInterval(3_499))
-        // Promoted after the leap, by the clock as it is now.
-        successor.promotedAt = now.addingTimeInterval(-50)
+        // Replaced after the leap, by the clock as it is now.
+        version.leave(at: now.addingTimeInterval(-50), grace: 49)
         #expect(gate(successor, version).isEmpty)
         version.stage = .disabled
         version.disabledAt = now.addingTimeInterval(-3_800)

@@ -19,6 +19,8 @@ struct ConfigurationTests {
     private static let identity = "identity: {file: id.txt}\n"
     private static let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
+    private static func named(_ types: [String]) -> String { types.sorted().joined(separator: ", ") }
+
     // MARK: Paths and defaults
 
     @Test func pathsAreTakenFromItsFolder() throws {
@@ -137,7 +139,7 @@ struct ConfigurationTests {
             ),
             (
                 identity + "issuers: {a: {length: 3}}\n",
-                ["2:14: issuers 'a' lacks 'type': one of aws-iam-access-key, command, random"]
+                ["2:14: issuers 'a' lacks 'type': one of \(named(PolicyFixtures.catalog.issuers.map(\.type)))"]
             ),
             (
                 identity + "issuers: {a: {type: randm}}\n",
@@ -146,7 +148,7 @@ struct ConfigurationTests {
             (
                 identity + "backends: {a: {type: random}}\n",
                 [
-                    "2:22: unknown type 'random' in backends; there are aws-secrets-manager, command, file, file-vault, vault-kv2"
+                    "2:22: unknown type 'random' in backends; there are \(named(PolicyFixtures.catalog.backends.map(\.type)))"
                 ]
             ),
             (
