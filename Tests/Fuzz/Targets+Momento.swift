@@ -3,7 +3,28 @@ import KeyturnCore
 import KeyturnHTTP
 import KeyturnIssuers
 import KeyturnSystem
+import Synchronization
 import TestSupport
+
+/// Time of which every wait is over at once.
+private final class HastyTimekeeper: Timekeeper {
+    private let date: Mutex<Date>
+
+    init(startingAt date: Date) { self.date = Mutex(date) }
+
+    func now() -> Date { date.withLock { $0 } }
+
+    func reading() -> ClockReading {
+        let now = now()
+        return ClockReading(wall: now, uptime: now.timeIntervalSince1970, boot: "boot")
+    }
+
+    func sleep(for duration: Duration) async throws {
+        try Task.checkCancellation()
+        let seconds = Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
+        date.withLock { $0 += seconds + 0.001 }
+    }
+}
 
 extension Targets {
     /// Momento's keys, its console's file and its answers, over HTTP and in gRPC.
@@ -13,7 +34,7 @@ extension Targets {
         let start = Date(timeIntervalSince1970: 1_800_000_000)
         // Pauses that an answer asks for pass at once.
         let services = try SystemServices.forTests(
-            folder, environment: ["KEY": "k"], time: ManualTimekeeper(startingAt: start))
+            folder, environment: ["KEY": "k"], time: HastyTimekeeper(startingAt: start))
         func issuer(_ type: String) throws -> any Issuer {
             guard let kind = IssuerRegistry.all.first(where: { $0.description.type == type }) else {
                 throw Violation("there is no issuer \(type)")

@@ -6,7 +6,7 @@ package import KeyturnCore
 /// The forms are those that Momento's clients tell apart: base64 of `{"endpoint", "api_key"}` (the first generation),
 /// and JSON web tokens, whose claim `t` is `g` for the second generation and whose claims `c` and `cp` are hosts for the
 /// legacy one. See `auth.ts` in https://github.com/momentohq/client-sdk-javascript.
-package struct MomentoKey: Sendable {
+package struct MomentoKey: Sendable, CustomStringConvertible, CustomReflectable {
     package enum Generation: Sendable {
         /// Of a whole account, with a role; it has no endpoint in it.
         case v2
@@ -55,6 +55,9 @@ package struct MomentoKey: Sendable {
             exp = try? container.decode(Double.self, forKey: .exp)
         }
     }
+
+    package var description: String { "a Momento key (\(generation))" }
+    package var customMirror: Mirror { Mirror(self, children: []) }
 
     /// Larger texts are no keys.
     private static let largest = 64 * 1024
