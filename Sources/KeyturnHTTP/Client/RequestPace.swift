@@ -81,10 +81,8 @@ package final class RequestPace: Sendable {
 
     /// Gives a place to whoever waits for the longest.
     private func hand(on place: Double) {
-        let next = state.withLock { state in
-            guard state.waiting.isEmpty else {
-                return state.waiting.removeFirst() as CheckedContinuation<Double, Never>?
-            }
+        let next: CheckedContinuation<Double, Never>? = state.withLock { state in
+            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
             let index = state.free.firstIndex { $0 > place } ?? state.free.endIndex
             state.free.insert(place, at: index)
             return nil
