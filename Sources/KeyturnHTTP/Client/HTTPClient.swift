@@ -1,4 +1,5 @@
 import CCurl
+import Dispatch
 import Foundation
 import Synchronization
 
@@ -27,6 +28,8 @@ package final class HTTPClient: Sendable {
 
     private let inbox = Mutex(Inbox())
     private let multi: Multi
+    /// Told by the thread when it has come to its end.
+    private let ended = DispatchSemaphore(value: 0)
     private let userAgent: String
     private let observe: @Sendable (HTTPRequest, HTTPResponse) -> Void
 
@@ -43,7 +46,10 @@ package final class HTTPClient: Sendable {
         self.multi = multi
         self.userAgent = userAgent
         self.observe = observe
-        let thread = Thread { [weak self] in Self.serve({ self }, multi, userAgent) }
+        let thread = Thread { [weak self, ended] in
+            Self.serve({ self }, multi, userAgent)
+            ended.signal()
+        }
         thread.name = "keyturn.http"
         thread.start()
     }
@@ -75,9 +81,13 @@ package final class HTTPClient: Sendable {
     }
 
     /// Ends all transfers; later requests fail as cancelled.
+    ///
+    /// It waits for the thread: a process that exits takes OpenSSL down, which must not happen while the thread lets go of
+    /// its connections.
     package func shutdown() {
         inbox.withLock { $0.isShutDown = true }
         curl_multi_wakeup(multi.handle)
+        if ended.wait(timeout: .now() + .seconds(2)) == .success { ended.signal() }
     }
 
     private func post(_ command: Command) {
