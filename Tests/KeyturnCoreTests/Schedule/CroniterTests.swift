@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import KeyturnCore
@@ -35,7 +36,7 @@ struct CroniterTests {
                     zone: try generator.pick(CronCases.zones),
                     after: Int64.random(in: 800_000_000...1_900_000_000, using: &generator)))
         }
-        let answers = try Self.askCroniter(cases)
+        let answers = try PythonScript("croniter_next.py", needs: "croniter").ask(cases, for: Answer.self)
         try #require(answers.count == cases.count)
 
         var compared = 0
@@ -61,36 +62,5 @@ struct CroniterTests {
             zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(instant + Int64(days) * 86_400)))
         }
         return Set(offsets).count > 1
-    }
-
-    /// Runs the script beside this test with the Python of KEYTURN_TEST_PYTHON, or python3.
-    private static func askCroniter(_ cases: [Case]) throws -> [Answer] {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "keyturn-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        // Files, not pipes: neither side can wait for the other.
-        let (input, output) = (folder.appending(path: "in"), folder.appending(path: "out"))
-        let encoder = JSONEncoder()
-        let lines = try cases.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
-        try Data(lines.joined(separator: "\n").utf8).write(to: input)
-        try Data().write(to: output)
-
-        let python = ProcessInfo.processInfo.environment["KEYTURN_TEST_PYTHON"] ?? "python3"
-        let script = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../Fixtures/croniter_next.py").standardizedFileURL
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [python, script.path(percentEncoded: false)]
-        process.standardInput = try FileHandle(forReadingFrom: input)
-        process.standardOutput = try FileHandle(forWritingTo: output)
-        try process.run()
-        process.waitUntilExit()
-        try #require(
-            process.terminationStatus == 0,
-            "\(python) could not ask croniter; install it (pip install croniter) or name a Python in KEYTURN_TEST_PYTHON"
-        )
-        let decoder = JSONDecoder()
-        return try Data(contentsOf: output).split(separator: UInt8(ascii: "\n"))
-            .map { try decoder.decode(Answer.self, from: Data($0)) }
     }
 }

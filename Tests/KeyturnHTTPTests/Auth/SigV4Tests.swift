@@ -79,7 +79,7 @@ struct SigV4Tests {
     @Test func botocoreSignsThreeHundredRandomRequestsTheSame() throws {
         var generator = SeededGenerator(seed: 20_270_101)
         let cases = try (0..<300).map { _ in try Self.random(using: &generator) }
-        let answers = try Self.askBotocore(cases)
+        let answers = try PythonScript("sigv4_botocore.py", needs: "botocore").ask(cases, for: Answer.self)
         try #require(answers.count == cases.count)
         for (question, answer) in zip(cases, answers) {
             let ours = try authorization(question)
@@ -151,34 +151,5 @@ struct SigV4Tests {
         question.service = try pick(["iam", "sts", "secretsmanager"])
         question.stamp = try pick(["20150830T123600Z", "20271231T235959Z", "20240229T000000Z"])
         return question
-    }
-
-    /// Runs the script in `Fixtures` with the Python of KEYTURN_TEST_PYTHON, or python3.
-    private static func askBotocore(_ cases: [Case]) throws -> [Answer] {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "keyturn-sigv4-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        // Files, not pipes: neither side can wait for the other.
-        let (input, output) = (folder.appending(path: "in"), folder.appending(path: "out"))
-        let encoder = JSONEncoder()
-        try Data(try cases.map { String(decoding: try encoder.encode($0), as: UTF8.self) }.joined(separator: "\n").utf8)
-            .write(to: input)
-        try Data().write(to: output)
-        let python = ProcessInfo.processInfo.environment["KEYTURN_TEST_PYTHON"] ?? "python3"
-        let script = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../Fixtures/sigv4_botocore.py").standardizedFileURL
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [python, script.path(percentEncoded: false)]
-        process.standardInput = try FileHandle(forReadingFrom: input)
-        process.standardOutput = try FileHandle(forWritingTo: output)
-        try process.run()
-        process.waitUntilExit()
-        try #require(
-            process.terminationStatus == 0,
-            "\(python) could not ask botocore; install it (pip install botocore) or name a Python in KEYTURN_TEST_PYTHON"
-        )
-        return try Data(contentsOf: output).split(separator: UInt8(ascii: "\n"))
-            .map { try JSONDecoder().decode(Answer.self, from: Data($0)) }
     }
 }
