@@ -55,17 +55,10 @@ extension SQLiteJournal {
             let detail: String = column(row, "detail"), let previous: String = column(row, "previous_hash"),
             let hash: String = column(row, "hash")
         else { throw JournalError.damaged("an audit entry is incomplete") }
-        func optional<Value: DatabaseValueConvertible>(_ name: String) throws -> Value? {
-            guard !(row[name] as DatabaseValue).isNull else { return nil }
-            guard let value: Value = column(row, name) else {
-                throw JournalError.damaged("an audit entry holds what is none")
-            }
-            return value
-        }
         let event = AuditEvent(
             at: JournalCoding.date(at), kind: kind,
-            secret: try (optional("secret") as String?).map { try SecretName($0) },
-            version: try optional("version"), step: try optional("step"), actor: actor,
+            secret: try (row.held("secret") as String?).map { try SecretName($0) },
+            version: try row.held("version"), step: try row.held("step"), actor: actor,
             detail: try JournalCoding.decode([String: String].self, from: detail))
         return AuditEntry(sequence: sequence, event: event, previousHash: previous, hash: hash)
     }
