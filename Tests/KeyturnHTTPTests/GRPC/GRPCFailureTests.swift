@@ -1,7 +1,6 @@
 import Foundation
 import KeyturnCore
 import KeyturnHTTP
-import KeyturnSystem
 import Testing
 
 @Suite("What gRPC failures mean")

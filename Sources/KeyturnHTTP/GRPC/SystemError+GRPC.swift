@@ -1,6 +1,5 @@
 package import Foundation
 package import KeyturnCore
-package import KeyturnHTTP
 
 extension SystemError {
     /// A gRPC call without a message. The server's own words are never part of it.
