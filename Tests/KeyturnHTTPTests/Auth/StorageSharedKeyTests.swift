@@ -33,7 +33,8 @@ struct StorageSharedKeyTests {
     @Test func theVendorSignsThreeHundredRandomRequestsTheSame() throws {
         var generator = SeededGenerator(seed: 20_270_101)
         let cases = try (0..<300).map { _ in try Self.random(using: &generator) }
-        let answers = try Self.askVendor(cases)
+        let answers = try PythonScript("shared_key_azure.py", needs: "azure-storage-blob")
+            .ask(cases, for: Answer.self)
         try #require(answers.count == cases.count)
         for (question, answer) in zip(cases, answers) {
             let ours = try authorization(question)
@@ -105,30 +106,5 @@ struct StorageSharedKeyTests {
         question.date = HTTPDate.format(
             Date(timeIntervalSince1970: Double(Int.random(in: 0...4_000_000_000, using: &generator))))
         return question
-    }
-
-    /// Runs the script in `Fixtures` with the Python of KEYTURN_TEST_PYTHON, or python3.
-    private static func askVendor(_ cases: [Case]) throws -> [Answer] {
-        let folder = try ScratchFolder()
-        let encoder = JSONEncoder()
-        let lines = try cases.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
-        // Files, not pipes: neither side can wait for the other.
-        let input = try folder.write(lines.joined(separator: "\n"), to: "in")
-        let output = try folder.write("", to: "out")
-        let python = ProcessInfo.processInfo.environment["KEYTURN_TEST_PYTHON"] ?? "python3"
-        let script = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../Fixtures/shared_key_azure.py").standardizedFileURL
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [python, script.path(percentEncoded: false)]
-        process.standardInput = try FileHandle(forReadingFrom: URL(filePath: input))
-        process.standardOutput = try FileHandle(forWritingTo: URL(filePath: output))
-        try process.run()
-        process.waitUntilExit()
-        try #require(
-            process.terminationStatus == 0,
-            "\(python) could not ask azure-storage-blob; install it or name a Python in KEYTURN_TEST_PYTHON")
-        return try Data(contentsOf: URL(filePath: output)).split(separator: UInt8(ascii: "\n"))
-            .map { try JSONDecoder().decode(Answer.self, from: Data($0)) }
     }
 }
