@@ -20,8 +20,7 @@ package struct WebhookSink: AlertSink {
     init(_ parameters: Parameters, _ services: SystemServices) {
         address = parameters.secret("url").map(Address.secret) ?? .plain(parameters.string("url") ?? "")
         signingKeys = [parameters.secret("signingKey"), parameters.secret("nextSigningKey")].compactMap { $0 }
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 20
         self.services = services
     }
@@ -87,8 +86,7 @@ package struct WebhookSink: AlertSink {
                 ParameterField("signingKey", .secret, "Reference to the signing key: whsec_ and base64."),
                 ParameterField("nextSigningKey", .secret, "A second key, while receivers change over."),
                 ParameterField("timeout", .duration(1...60), default: .integer(20), "How long one try may take."),
-                ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-                ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+                TLSSettings.caFile, TLSSettings.allowInsecure,
             ]))
     ) { _, parameters, services in WebhookSink(parameters, services) }
 }

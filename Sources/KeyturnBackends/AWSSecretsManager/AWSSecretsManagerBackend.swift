@@ -55,7 +55,7 @@ package struct AWSSecretsManagerBackend: Backend {
             // The same bytes under another version's id are not ours yet, and harm nobody.
             _ = try PromoteGuard.judge(present, for: write, at: place)
             try await put(write, id, target, labels: [Self.pendingLabel], known: secret)
-            try await makeCurrent(id, from: holder, target)
+            try await moveLabel(Self.currentLabel, to: id, from: holder, target)
         }
         try await unlabel(id, Self.pendingLabel, target)
         return ["versionId": id]
@@ -171,41 +171,22 @@ package struct AWSSecretsManagerBackend: Backend {
             as: Wire.Empty.self)
     }
 
-    private func makeCurrent(
-        _ id: String, from holder: String, _ target: BackendTarget
-    ) async throws(SystemError) {
-        do throws(SystemError) { try await moveLabel(Self.currentLabel, to: id, from: holder, target) } catch {
-            // The version that had it has it no more: a request that was sent again after a lost answer, or somebody else.
-            guard error.code == .badRequest, let now = try await describe(target)?.versionHolding(Self.currentLabel),
-                now != holder
-            else { throw error }
-            guard now == id else {
-                throw SystemError(
-                    .conflict, "\(client.name): \(target.path) changed while it was written", disposition: .passing)
-            }
-        }
-    }
-
     private func unlabel(_ id: String, _ label: String, _ target: BackendTarget) async throws(SystemError) {
-        guard try await carries(id, label, target) else { return }
-        do throws(SystemError) { try await moveLabel(label, to: nil, from: id, target) } catch {
-            guard error.code == .badRequest, try await !carries(id, label, target) else { throw error }
+        guard let secret = try await describe(target), secret.VersionIdsToStages?[id]?.contains(label) == true else {
+            return
         }
+        try await moveLabel(label, to: nil, from: id, target)
     }
 
-    private func carries(_ id: String, _ label: String, _ target: BackendTarget) async throws(SystemError) -> Bool {
-        try await describe(target)?.VersionIdsToStages?[id]?.contains(label) == true
-    }
-
-    /// - Throws: `badRequest` when `holder` does not carry the label.
     private func moveLabel(
         _ label: String, to id: String?, from holder: String, _ target: BackendTarget
     ) async throws(SystemError) {
+        // The second time it is refused, since the first has taken the label from the version that it names.
         _ = try await client.call(
             "UpdateSecretVersionStage",
             Wire.UpdateStage(
                 SecretId: target.path, VersionStage: label, MoveToVersionId: id, RemoveFromVersionId: holder),
-            as: Wire.Empty.self)
+            as: Wire.Empty.self, mayRepeat: false)
     }
 
     private func value(_ question: Wire.GetValue) async throws(SystemError) -> SecretValue? {
@@ -235,8 +216,7 @@ extension AWSSecretsManagerBackend {
                 "Keyturn's own credential; environment and shared file when absent."),
             ParameterField("kmsKeyId", .string(), "The KMS key for secrets that Keyturn creates."),
             ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-            ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+            TLSSettings.caFile, TLSSettings.allowInsecure,
         ]) { parameters, environment in
             let names = ["AWS_REGION", "AWS_DEFAULT_REGION"]
             guard parameters["region"] == nil, names.allSatisfy({ environment[$0] == nil }) else { return [] }

@@ -28,8 +28,7 @@ struct SecretsManagerClient: Sendable {
         endpoint =
             parameters.string("endpoint") ?? environment["AWS_ENDPOINT_URL_SECRETS_MANAGER"]
             ?? environment["AWS_ENDPOINT_URL"] ?? "https://secretsmanager.\(region).amazonaws.com/"
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         source = try AWSCredentialSource(
             parameters.map("credentials"), environment: environment, secrets: services.secrets)
@@ -40,15 +39,15 @@ struct SecretsManagerClient: Sendable {
         let __type: String?
     }
 
+    /// - Parameter mayRepeat: whether it may reach the service twice: false for what is refused the second time because the
+    ///   first changed what it names.
     func call<Question: Encodable, Answer: Decodable>(
-        _ operation: String, _ question: Question, as type: Answer.Type
+        _ operation: String, _ question: Question, as type: Answer.Type, mayRepeat: Bool = true
     ) async throws(SystemError) -> Answer {
         let credentials = try await source.credentials()
-        guard let body = try? JSONEncoder().encode(question) else { throw SystemError(.local, "JSON can't be written") }
-        var request = HTTPRequest("POST", endpoint, body: SecretValue(body), tls: tls)
+        var request = HTTPRequest("POST", endpoint, body: try JSONBody.encode(question), tls: tls)
         request.timeouts.total = .seconds(timeout)
-        // Writes carry a token or name the state that they change.
-        request.mayRepeat = true
+        request.mayRepeat = mayRepeat
         request.set("Content-Type", "application/x-amz-json-1.1")
         request.set("X-Amz-Target", "secretsmanager.\(operation)")
         let response: HTTPResponse

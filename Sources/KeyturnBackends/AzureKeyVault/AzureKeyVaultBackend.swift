@@ -93,7 +93,7 @@ package struct AzureKeyVaultBackend: Backend {
             contentType: target.parameters.string("contentType") ?? present?.contentType,
             attributes: KeyVaultWire.Attributes(
                 enabled: true, exp: write.expiresAt.map { Int64($0.timeIntervalSince1970) }))
-        let answer = try await call("PUT", "/secrets/\(target.path)", body: try json(body))
+        let answer = try await call("PUT", "/secrets/\(target.path)", body: try JSONBody.encode(body))
         guard let bundle = answer.decodeJSON(Bundle.self), !bundle.version.isEmpty else {
             throw SystemError(
                 .badAnswer, "\(client.name): the write was not answered as it should be", mayHaveTakenEffect: true)
@@ -174,7 +174,7 @@ package struct AzureKeyVaultBackend: Backend {
             else { continue }
             let change = KeyVaultWire.Change(attributes: KeyVaultWire.Attributes(enabled: false))
             do throws(SystemError) {
-                _ = try await call("PATCH", "/secrets/\(target.path)/\(old.version)", body: try json(change))
+                _ = try await call("PATCH", "/secrets/\(target.path)/\(old.version)", body: try JSONBody.encode(change))
             } catch {
                 guard error.code != .notFound else { continue }
                 throw error
@@ -249,7 +249,8 @@ package struct AzureKeyVaultBackend: Backend {
         let wanted = try tags(write, beside: known, target)
         guard wanted != known else { return }
         _ = try await call(
-            "PATCH", "/secrets/\(target.path)/\(bundle.version)", body: try json(KeyVaultWire.Change(tags: wanted)))
+            "PATCH", "/secrets/\(target.path)/\(bundle.version)",
+            body: try JSONBody.encode(KeyVaultWire.Change(tags: wanted)))
     }
 
     // MARK: Calls
@@ -310,11 +311,6 @@ package struct AzureKeyVaultBackend: Backend {
         error as? SystemError ?? SystemError(.cancelled, "the call was cancelled")
     }
 
-    private func json(_ body: some Encodable) throws(SystemError) -> SecretValue {
-        guard let bytes = try? JSONEncoder().encode(body) else { throw SystemError(.local, "JSON can't be written") }
-        return SecretValue(bytes)
-    }
-
     private func place(_ target: BackendTarget) -> String { "\(client.name), \(target.path)" }
 }
 
@@ -333,8 +329,7 @@ extension AzureKeyVaultBackend {
                 "What tokens are asked for, such as https://vault.azure.net; the vault names it when absent."),
             ParameterField("apiVersion", .string(), default: .string("7.4"), "The interface that is spoken."),
             ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-            ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+            TLSSettings.caFile, TLSSettings.allowInsecure,
         ]),
         target: ParameterSchema([
             ParameterField(

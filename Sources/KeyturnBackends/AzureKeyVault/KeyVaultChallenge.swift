@@ -1,3 +1,5 @@
+import KeyturnHTTP
+
 /// The `WWW-Authenticate` header with which Key Vault says who gives out tokens for it.
 ///
 /// Source: "Authentication, requests and responses", learn.microsoft.com/azure/key-vault/general.
@@ -19,7 +21,7 @@ struct KeyVaultChallenge: Equatable {
         }
         guard var resource = parameters["resource"] ?? parameters["scope"] else { return nil }
         if resource.hasSuffix("/.default") { resource.removeLast("/.default".count) }
-        while resource.hasSuffix("/") { resource.removeLast() }
+        resource = RequestAddress.base(resource)
         guard !resource.isEmpty else { return nil }
         self.resource = resource
         let authority = parameters["authorization"] ?? parameters["authorization_uri"] ?? ""

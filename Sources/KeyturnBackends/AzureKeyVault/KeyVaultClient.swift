@@ -18,13 +18,10 @@ actor KeyVaultClient {
     nonisolated let name: String
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
-        var address = parameters.string("vault") ?? ""
-        while address.hasSuffix("/") { address.removeLast() }
-        self.address = address
+        address = RequestAddress.base(parameters.string("vault") ?? "")
         version = parameters.string("apiVersion") ?? "7.4"
         configuredResource = parameters.string("resource")
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         self.services = services
         name = "Key Vault at \((try? RequestAddress(address))?.authority ?? "?")"
@@ -135,7 +132,6 @@ actor KeyVaultClient {
 
     private func refusal(_ response: HTTPResponse) -> Refusal {
         let codes = response.decodeJSON(KeyVaultWire.Refusal.self)?.codes ?? []
-        let general = SystemError(status: response.status, of: response, from: name, now: services.time.now())
         let known = codes.lazy.compactMap { Self.known[$0] }.first
         guard let known else {
             let advice =
@@ -147,14 +143,14 @@ actor KeyVaultClient {
             return Refusal(
                 codes: codes,
                 error: SystemError(
-                    general.code, general.message, advice: advice, disposition: general.disposition,
-                    mayHaveTakenEffect: general.mayHaveTakenEffect, retryAfter: general.retryAfter))
+                    status: response.status, of: response, from: name, now: services.time.now(), advice: advice))
         }
         return Refusal(
             codes: codes,
             error: SystemError(
                 known.code, "\(name): \(known.words) (HTTP \(response.status))", advice: known.advice,
-                disposition: known.passes ? .passing : nil, retryAfter: general.retryAfter))
+                disposition: known.passes ? .passing : nil,
+                retryAfter: response.retryAfter(now: services.time.now())))
     }
 
     private struct Known {

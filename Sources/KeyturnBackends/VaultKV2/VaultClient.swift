@@ -24,13 +24,9 @@ actor VaultClient {
     nonisolated let name: String
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
-        var address = parameters.string("address") ?? ""
-        while address.hasSuffix("/") { address.removeLast() }
-        self.address = address
+        address = RequestAddress.base(parameters.string("address") ?? "")
         namespace = parameters.string("namespace")
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), certificateFile: parameters.string("certificateFile"),
-            keyFile: parameters.string("keyFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         self.services = services
         let authority = (try? RequestAddress(address))?.authority ?? "?"

@@ -59,7 +59,8 @@ package struct VaultKV2Backend: Backend {
         _ write: VersionWrite, _ target: BackendTarget, replacing current: Int
     ) async throws(SystemError) -> Int {
         let body = VaultKV2Wire.Write(data: try data(write.value, target), options: .init(cas: current))
-        let answer = try await client.call("POST", "\(mount)/data/\(encoded(target.path))", body: try json(body))
+        let answer = try await client.call(
+            "POST", "\(mount)/data/\(encoded(target.path))", body: try JSONBody.encode(body))
         guard let written = answer.json(VaultKV2Wire.Written.self) else {
             throw SystemError(
                 .badAnswer, "\(client.name): the write was not answered as it should be", mayHaveTakenEffect: true)
@@ -78,7 +79,7 @@ package struct VaultKV2Backend: Backend {
         marks["keyturn-generation"] = String(write.generation)
         marks["keyturn-kv-version"] = String(number)
         guard marks != known else { return }
-        let body = try json(VaultKV2Wire.MetadataWrite(custom_metadata: marks))
+        let body = try JSONBody.encode(VaultKV2Wire.MetadataWrite(custom_metadata: marks))
         _ = try await client.call("POST", "\(mount)/metadata/\(encoded(target.path))", body: body)
     }
 
@@ -117,7 +118,7 @@ package struct VaultKV2Backend: Backend {
             metadata.current_version != $0 && metadata.versions?[String($0)]?.destroyed == false
         }
         guard !old.isEmpty else { return }
-        let body = try json(VaultKV2Wire.Destroy(versions: old))
+        let body = try JSONBody.encode(VaultKV2Wire.Destroy(versions: old))
         _ = try await client.call("POST", "\(mount)/destroy/\(encoded(target.path))", body: body)
     }
 
@@ -155,7 +156,7 @@ package struct VaultKV2Backend: Backend {
         }
         let path = "\(mount)/data/\(target.path)"
         let answer = try await client.call(
-            "POST", "sys/capabilities-self", body: try json(VaultKV2Wire.Ask(paths: [path])))
+            "POST", "sys/capabilities-self", body: try JSONBody.encode(VaultKV2Wire.Ask(paths: [path])))
         let known = answer.json(VaultKV2Wire.Capabilities.self)
         guard let capabilities = known?.data?.capabilities ?? known?.capabilities else { return }
         let needed: Set<String> = ["create", "read", "update"]
@@ -231,11 +232,6 @@ package struct VaultKV2Backend: Backend {
         return SecretValue(bytes)
     }
 
-    private func json(_ body: some Encodable) throws(SystemError) -> SecretValue {
-        guard let bytes = try? JSONEncoder().encode(body) else { throw SystemError(.local, "JSON can't be written") }
-        return SecretValue(bytes)
-    }
-
     private func encoded(_ path: String) -> String {
         path.addingPercentEncoding(withAllowedCharacters: Self.pathCharacters) ?? path
     }
@@ -277,10 +273,10 @@ extension VaultKV2Backend {
                     "field", .string(), default: .string("value"),
                     "The field that holds a value without `format: json`."),
                 ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-                ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
+                TLSSettings.caFile,
                 ParameterField("certificateFile", .path, "PEM file of our client certificate."),
                 ParameterField("keyFile", .path, "PEM file of its key."),
-                ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+                TLSSettings.allowInsecure,
             ], check: certificateProblems),
         target: ParameterSchema([
             ParameterField("field", .string(), "The field that holds the value, in place of the backend's."),

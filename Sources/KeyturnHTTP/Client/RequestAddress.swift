@@ -33,6 +33,11 @@ package struct RequestAddress: Sendable {
         query = parts.percentEncodedQuery
     }
 
+    /// An address without the slashes at its end, to put paths behind.
+    package static func base(_ address: String) -> String {
+        String(address.reversed().drop { $0 == "/" }.reversed())
+    }
+
     /// Whether the host is this machine: `localhost`, 127.0.0.0/8 or ::1.
     package var isLoopback: Bool { Loopback.contains(host) }
 }

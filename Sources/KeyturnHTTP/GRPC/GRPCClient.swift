@@ -15,7 +15,7 @@ package struct GRPCClient: Sendable {
     ///   - timeout: seconds that one call may take; the server is told.
     package init(_ http: HTTPClient, address: String, tls: TLSSettings, timeout: Int) {
         self.http = http
-        self.address = address.hasSuffix("/") ? String(address.dropLast()) : address
+        self.address = RequestAddress.base(address)
         self.tls = tls
         self.timeout = timeout
     }

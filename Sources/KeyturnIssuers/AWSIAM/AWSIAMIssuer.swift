@@ -22,8 +22,7 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
         let region = parameters.string("region") ?? services.environment["AWS_REGION"] ?? "us-east-1"
-        let tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        let tls = TLSSettings(parameters)
         let timeout = parameters.seconds("timeout") ?? 30
         let endpoint = parameters.string("endpoint") ?? services.environment["AWS_ENDPOINT_URL"]
         iam = AWSQueryClient(
@@ -197,8 +196,7 @@ extension AWSIAMIssuer {
                 "credentials", .object(AWSCredentialSource.schema),
                 "Keyturn's own credential; environment and shared file when absent."),
             ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-            ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+            TLSSettings.caFile, TLSSettings.allowInsecure,
         ]),
         issue: ParameterSchema([ParameterField("user", .string(), required: true, "The IAM user whose key it is.")]),
         traits: IssuerTraits(kind: .listable, keyLimit: 2, checks: true, disables: true, reportsLastUse: true),

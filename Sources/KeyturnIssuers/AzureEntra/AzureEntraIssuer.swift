@@ -27,12 +27,9 @@ package struct AzureEntraIssuer: ListsKeys {
     private static let longestLife = 100
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
-        var graph = parameters.string("graph") ?? "https://graph.microsoft.com"
-        while graph.hasSuffix("/") { graph.removeLast() }
-        self.graph = graph
+        graph = RequestAddress.base(parameters.string("graph") ?? "https://graph.microsoft.com")
         resource = parameters.string("resource") ?? graph
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         listingDelay = parameters.seconds("listingDelay") ?? 120
         time = services.time
@@ -74,7 +71,7 @@ package struct AzureEntraIssuer: ListsKeys {
                 fields: ["clientId": SecretValue(utf8: request.parameters.string("clientId") ?? "")]),
             keyID: id, issuedAt: start,
             // What was granted counts: a policy of the tenant may shorten it.
-            expiresAt: end.map { min($0, made.endDateTime.flatMap(Self.date) ?? $0) })
+            expiresAt: end.map { min($0, made.endDateTime.flatMap(RFC3339.parse) ?? $0) })
     }
 
     package func resolve(
@@ -130,7 +127,7 @@ package struct AzureEntraIssuer: ListsKeys {
         try await credentials(parameters).compactMap { credential in
             credential.keyId.map { id in
                 ListedKey(
-                    keyID: id, createdAt: credential.startDateTime.flatMap(Self.date),
+                    keyID: id, createdAt: credential.startDateTime.flatMap(RFC3339.parse),
                     lineage: credential.displayName.flatMap { Lineage(mark: $0) })
             }
         }
@@ -159,12 +156,7 @@ package struct AzureEntraIssuer: ListsKeys {
         _ method: String, _ path: String, body: (some Encodable)?
     ) async throws(SystemError) -> HTTPResponse {
         var content: SecretValue?
-        if let body {
-            guard let bytes = try? JSONEncoder().encode(body) else {
-                throw SystemError(.local, "JSON can't be written")
-            }
-            content = SecretValue(bytes)
-        }
+        if let body { content = try JSONBody.encode(body) }
         var request = HTTPRequest(method, graph + path, body: content, tls: tls)
         request.timeouts.total = .seconds(timeout)
         // Each addPassword makes one more.
@@ -214,13 +206,6 @@ package struct AzureEntraIssuer: ListsKeys {
     }
 
     private static func isID(_ text: String) -> Bool { UUID(uuidString: text) != nil }
-
-    /// RFC 3339, with or without fractions of a second.
-    private static func date(_ text: String) -> Date? {
-        // The service writes seven digits of them.
-        let whole = text.replacing(#/\.\d+/#, with: "")
-        return try? Date(whole, strategy: .iso8601)
-    }
 }
 
 extension AzureEntraIssuer {
@@ -242,8 +227,7 @@ extension AzureEntraIssuer {
                 "listingDelay", .duration(1...3600), default: .integer(120),
                 "How long after a lost answer a password may still show up."),
             ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-            ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+            TLSSettings.caFile, TLSSettings.allowInsecure,
         ]) { parameters, environment in
             let auth = parameters.map("auth")
             let isKnown =

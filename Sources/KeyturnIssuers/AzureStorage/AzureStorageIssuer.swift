@@ -24,13 +24,10 @@ package struct AzureStorageIssuer: Issuer {
     private static let name = "Azure Resource Manager"
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
-        var management = parameters.string("management") ?? "https://management.azure.com"
-        while management.hasSuffix("/") { management.removeLast() }
-        self.management = management
+        management = RequestAddress.base(parameters.string("management") ?? "https://management.azure.com")
         apiVersion = parameters.string("apiVersion") ?? "2023-05-01"
         endpointSuffix = parameters.string("endpointSuffix") ?? "core.windows.net"
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         http = services.http
         time = services.time
@@ -86,7 +83,7 @@ package struct AzureStorageIssuer: Issuer {
             }
         }
         let made = try await regenerate(slot, request.parameters)
-        let issuedAt = made.createdAt.flatMap(Self.date) ?? request.intendedAt
+        let issuedAt = made.createdAt.flatMap(RFC3339.parse) ?? request.intendedAt
         return IssuedKey(
             material: KeyMaterial(
                 value: made.value, fields: ["accountName": SecretValue(utf8: account(request.parameters))]),
@@ -106,8 +103,8 @@ package struct AzureStorageIssuer: Issuer {
         guard let signer = StorageSharedKey(account: account, key: value) else {
             return .refused("the key is not one of Azure's: it is not base64")
         }
-        var endpoint = key.parameters.string("blobEndpoint") ?? "https://\(account).blob.\(endpointSuffix)"
-        while endpoint.hasSuffix("/") { endpoint.removeLast() }
+        let endpoint = RequestAddress.base(
+            key.parameters.string("blobEndpoint") ?? "https://\(account).blob.\(endpointSuffix)")
         var request = HTTPRequest("GET", "\(endpoint)/?restype=service&comp=properties", tls: tls)
         request.timeouts.total = .seconds(timeout)
         request.set("x-ms-version", "2021-08-06")
@@ -161,10 +158,8 @@ package struct AzureStorageIssuer: Issuer {
     }
 
     private func regenerate(_ slot: String, _ parameters: Parameters) async throws(SystemError) -> StorageKey {
-        guard let body = try? JSONEncoder().encode(StorageWire.Regenerate(keyName: slot)) else {
-            throw SystemError(.local, "JSON can't be written")
-        }
-        let response = try await call("regenerateKey", parameters, body: SecretValue(body))
+        let body = try JSONBody.encode(StorageWire.Regenerate(keyName: slot))
+        let response = try await call("regenerateKey", parameters, body: body)
         let made: StorageKey?
         do throws(SystemError) { made = try keys(in: response).first { $0.slot == slot } } catch {
             throw SystemError(error.code, error.message, mayHaveTakenEffect: true)
@@ -226,11 +221,6 @@ package struct AzureStorageIssuer: Issuer {
         default: return general
         }
     }
-
-    /// RFC 3339 with seven digits of a second.
-    private static func date(_ text: String) -> Date? {
-        try? Date(text.replacing(#/\.\d+/#, with: ""), strategy: .iso8601)
-    }
 }
 
 extension AzureStorageIssuer {
@@ -251,8 +241,7 @@ extension AzureStorageIssuer {
                 "The end of the names of blob services in this cloud."),
             ParameterField("apiVersion", .string(), default: .string("2023-05-01"), "The interface that is spoken."),
             ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-            ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+            TLSSettings.caFile, TLSSettings.allowInsecure,
         ]),
         issue: ParameterSchema([
             ParameterField("subscription", .string(), required: true, "The subscription's id."),

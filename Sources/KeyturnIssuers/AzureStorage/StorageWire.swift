@@ -31,9 +31,4 @@ struct StorageKey: Sendable {
 
     /// The name of this key among all that were ever in the slot.
     var id: String { createdAt.map { "\(slot)@\($0)" } ?? slot }
-
-    /// The slot that an id names.
-    static func slot(of id: String) -> String? {
-        id.split(separator: "@", maxSplits: 1).first.map(String.init).flatMap { slots.contains($0) ? $0 : nil }
-    }
 }

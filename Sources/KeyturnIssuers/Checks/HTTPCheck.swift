@@ -27,8 +27,7 @@ package struct HTTPCheck: KeyVerifier {
         }
         expected = statuses ?? [200, 204]
         timeout = parameters.seconds("timeout") ?? 10
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         self.services = services
     }
 
@@ -68,8 +67,7 @@ package struct HTTPCheck: KeyVerifier {
                     "status", .list(of: .integer(100...599), minimumCount: 1),
                     "Statuses that mean yes; 200 and 204 when absent."),
                 ParameterField("timeout", .duration(1...120), default: .integer(10), "How long it may take."),
-                ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-                ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+                TLSSettings.caFile, TLSSettings.allowInsecure,
             ]) { parameters, _ in
                 do throws(InvalidTemplate) {
                     _ = try ValueTemplate(parameters.string("value") ?? "")

@@ -24,8 +24,8 @@ struct MomentoCacheProbe: Sendable {
     ///   - address: scheme, host and port of the HTTP API.
     ///   - key: what goes into the header `Authorization`.
     func check(_ subject: Subject, at address: String, with key: SecretValue) async throws(SystemError) -> KeyCheck {
-        let cache = Self.encoded(subject.cache)
-        let item = Self.encoded(subject.item)
+        let cache = FormBody.escape(subject.cache)
+        let item = FormBody.escape(subject.item)
         var request = HTTPRequest("GET", "\(address)/cache/\(cache)?key=\(item)", tls: tls)
         request.timeouts.total = .seconds(timeout)
         request.set("Authorization", key)
@@ -59,13 +59,6 @@ struct MomentoCacheProbe: Sendable {
             .notFound, "Momento accepts the key, and there is no cache '\(cache)'",
             advice: "make the cache, or name another one under `check`")
     }
-
-    static func encoded(_ text: String) -> String {
-        text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? ""
-    }
-
-    private static let unreserved = CharacterSet(
-        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 }
 
 extension MomentoCacheProbe {

@@ -13,13 +13,12 @@ struct MomentoConnection: Sendable {
     private let caches: String?
 
     init(_ parameters: Parameters, _ services: SystemServices) {
-        tls = TLSSettings(
-            caFile: parameters.string("caFile"), allowsInsecure: parameters.boolean("allowInsecure") ?? false)
+        tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         pace = RequestPace(
             perSecond: parameters.integer("operationsPerSecond") ?? Self.usualPace, time: services.time)
         probe = MomentoCacheProbe(services: services, tls: tls, timeout: timeout)
-        caches = parameters.string("cacheAddress").map(Self.trimmed)
+        caches = parameters.string("cacheAddress").map(RequestAddress.base)
     }
 
     /// What an account may do, see https://docs.momentohq.com/auth/limits.
@@ -28,10 +27,6 @@ struct MomentoConnection: Sendable {
     /// The HTTP API of a cell's caches.
     func cacheAddress(of endpoint: String) -> String { caches ?? "https://api.cache.\(endpoint)" }
 
-    static func trimmed(_ address: String) -> String {
-        address.hasSuffix("/") ? String(address.dropLast()) : address
-    }
-
     /// The fields of keyturn.yaml that both share.
     static let fields: [ParameterField] = [
         ParameterField("cacheAddress", .url, "Another HTTP API of caches, for tests; that of the cell when absent."),
@@ -39,8 +34,7 @@ struct MomentoConnection: Sendable {
             "operationsPerSecond", .integer(1...1000), default: .integer(usualPace),
             "How many operations on keys may begin in a second, over all secrets of this issuer."),
         ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-        ParameterField("caFile", .path, "PEM file of certificate authorities in place of the system's."),
-        ParameterField("allowInsecure", .boolean, "Whether plain http may leave this machine."),
+        TLSSettings.caFile, TLSSettings.allowInsecure,
     ]
 
     /// What a policy's lifetime says against it.

@@ -28,7 +28,7 @@ package struct MomentoIssuer: Issuer {
         let connection = MomentoConnection(parameters, services)
         endpoint = parameters.string("endpoint") ?? ""
         api = MomentoKeysAPI(
-            services: services, address: MomentoConnection.trimmed(parameters.string("address") ?? Self.usualAddress),
+            services: services, address: RequestAddress.base(parameters.string("address") ?? Self.usualAddress),
             tls: connection.tls, timeout: connection.timeout, apiKey: apiKey, pace: connection.pace)
         probe = connection.probe
         cacheAddress = connection.cacheAddress(of: endpoint)

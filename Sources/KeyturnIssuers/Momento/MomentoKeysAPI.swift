@@ -83,10 +83,7 @@ struct MomentoKeysAPI: Sendable {
 
     func create(role: String, description: String, expiry: Int64?) async throws(SystemError) -> Created {
         let order = Order(role: role, description: description, expiry: expiry)
-        guard let body = try? JSONEncoder().encode(order) else {
-            throw SystemError(.badRequest, "the request can't be written as JSON")
-        }
-        let response = try await send("POST", "/api-keys", body: SecretValue(body))
+        let response = try await send("POST", "/api-keys", body: try JSONBody.encode(order))
         guard response.isSuccess else {
             throw failure(
                 response, advice: response.status == 404 ? "is '\(role)' the id, and not the name, of a role?" : "")
@@ -119,12 +116,12 @@ struct MomentoKeysAPI: Sendable {
 
     /// - Throws: `notFound` for a key that is gone.
     func revoke(_ id: String) async throws(SystemError) {
-        let response = try await send("DELETE", "/api-keys/\(MomentoCacheProbe.encoded(id))")
+        let response = try await send("DELETE", "/api-keys/\(FormBody.escape(id))")
         guard response.isSuccess else { throw failure(response) }
     }
 
     private func page(after token: String?, limit: Int) async throws(SystemError) -> Page {
-        let more = token.map { "&next_token=\(MomentoCacheProbe.encoded($0))" } ?? ""
+        let more = token.map { "&next_token=\(FormBody.escape($0))" } ?? ""
         let response = try await send("GET", "/api-keys?limit=\(limit)\(more)")
         guard response.isSuccess else { throw failure(response) }
         guard let page = response.decodeJSON(Page.self) else {

@@ -32,7 +32,7 @@ package struct MomentoV1Issuer: Issuer {
         service = MomentoAuthService(
             services: services, tls: connection.tls, timeout: connection.timeout, pace: connection.pace)
         apiKey = parameters.secret("apiKey")
-        address = parameters.string("address").map(MomentoConnection.trimmed)
+        address = parameters.string("address").map(RequestAddress.base)
         secrets = services.secrets
         time = services.time
     }

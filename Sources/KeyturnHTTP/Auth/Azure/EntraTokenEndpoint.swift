@@ -34,9 +34,7 @@ package struct EntraTokenEndpoint: Sendable {
     package init(
         authorityHost: String, http: HTTPClient, tls: TLSSettings, timeout: Int, time: any Timekeeper
     ) {
-        var host = authorityHost
-        while host.hasSuffix("/") { host.removeLast() }
-        self.authorityHost = host
+        self.authorityHost = RequestAddress.base(authorityHost)
         self.http = http
         self.tls = tls
         self.timeout = timeout

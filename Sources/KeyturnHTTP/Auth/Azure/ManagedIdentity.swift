@@ -45,9 +45,7 @@ struct ManagedIdentity: Sendable {
             place = .app(address, header: SecretValue(utf8: header))
         } else {
             let own = environment["AZURE_POD_IDENTITY_AUTHORITY_HOST"].flatMap { $0.isEmpty ? nil : $0 }
-            var address = endpoint ?? own ?? "http://169.254.169.254"
-            while address.hasSuffix("/") { address.removeLast() }
-            place = .metadata(address)
+            place = .metadata(RequestAddress.base(endpoint ?? own ?? "http://169.254.169.254"))
         }
     }
 
