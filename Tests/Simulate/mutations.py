@@ -26,7 +26,7 @@ WORK = ROOT / ".build" / "mutations"
 TREE = WORK / "tree"
 RESULTS = WORK / "results.json"
 ROTATION = "Sources/KeyturnEngine/Rotation/"
-RETIREMENT = "Sources/KeyturnEngine/Retirement/RetirementDriver.swift"
+RETIREMENT = "Sources/KeyturnEngine/Retirement/"
 GATE = "Sources/KeyturnCore/Retirement/RetirementGate.swift"
 
 
@@ -169,19 +169,19 @@ MUTATIONS = [
     ),
     Mutation(
         "backends are not read back before a key is retired",
-        RETIREMENT,
+        RETIREMENT + "RetirementDriver+Gates.swift",
         "facts.unconfirmedBackends = try await unconfirmedBackends(record)",
         "facts.unconfirmedBackends = []",
     ),
     Mutation(
         "the current key is revoked in the place of the old one",
-        RETIREMENT,
+        RETIREMENT + "RetirementDriver+Steps.swift",
         "        let handle = writing.handle(of: version)\n        try await step(.revoke, version",
         "        let handle = writing.handle(of: session.record.current ?? version)\n        try await step(.revoke, version",
     ),
     Mutation(
         "an old version is closed before it is revoked",
-        RETIREMENT,
+        RETIREMENT + "RetirementDriver.swift",
         "return try await revoke(version, issuer, &session)",
         "_ = issuer\n            return try await close(version, &session)",
     ),
