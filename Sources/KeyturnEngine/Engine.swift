@@ -241,7 +241,11 @@ package actor Engine {
         let soon = try await core.journal.due(by: now.addingTimeInterval(core.settings.inlineWait), limit: limit)
         var due: [SecretName] = []
         for entry in soon where outcomes[entry.secret] == nil {
-            if entry.at > now, try await core.journal.record(of: entry.secret)?.rotation == nil { continue }
+            if entry.at > now {
+                guard let record = try await core.journal.record(of: entry.secret),
+                    record.rotation != nil || !record.stuckRetirements.isEmpty
+                else { continue }
+            }
             due.append(entry.secret)
         }
         return due

@@ -34,10 +34,10 @@ struct SecretSession {
         try await renewWhenOld()
         let written = JournalChange(
             record: next, nextDue: nextDue, audit: outbox.audit, alerts: outbox.alerts, orphans: outbox.orphans,
-            fulfilled: outbox.fulfilled, repaired: outbox.repaired, tally: outbox.tally)
+            fulfilled: outbox.fulfilled, rotates: outbox.rotates, repaired: outbox.repaired, tally: outbox.tally)
         try await core.journal.commit(written, under: lease)
         record = next
-        if outbox.fulfilled != nil { record.request = nil }
+        if let request = record.request, written.fulfills(request) { record.request = nil }
         if outbox.repaired != nil { record.repairSince = nil }
         for line in outbox.log { core.logger.log(level: line.level, line.message, metadata: line.metadata) }
     }
@@ -82,6 +82,8 @@ struct Outbox {
     var alerts: [QueuedAlert] = []
     var orphans: [OrphanRecord] = []
     var fulfilled: SecretRecord.RotationRequest?
+    /// A rotation ends: see ``JournalChange/rotates``.
+    var rotates = false
     var repaired: Date?
     /// What is said once all that is durable, and not before.
     var log: [LogLine] = []

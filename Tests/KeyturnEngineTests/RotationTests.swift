@@ -86,6 +86,39 @@ import Testing
         #expect(harness.sink.kinds == [.rotationFailed, .recovered])
     }
 
+    @Test func aPassWithPatienceWaitsForTheNextTryOfARetirement() async throws {
+        var harness = try EngineHarness()
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(31 * Self.day))
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(3 * Self.day))
+        harness.issuer.fail("revoke", with: [SystemError(.unavailable, "503"), SystemError(.unavailable, "503")])
+        harness.settings.inlineWait = 600
+        let outcomes = try await harness.pass()
+        #expect(try await harness.record().version(1)?.stage == .retired)
+        #expect(outcomes.map(\.retired) == [1])
+        guard case .nothingDue = try #require(outcomes.first).result else {
+            Issue.record("what went well in the end is told as a failure")
+            return
+        }
+    }
+
+    @Test func aPassWithPatienceTakesUpARetirementThatFailedInAnEarlierOne() async throws {
+        var harness = try EngineHarness()
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(31 * Self.day))
+        try await harness.pass()
+        harness.time.set(harness.time.now().addingTimeInterval(3 * Self.day))
+        harness.issuer.fail("revoke", with: [SystemError(.unavailable, "503")])
+        guard case .failed = try #require(await harness.pass().first).result else {
+            Issue.record("expected a failure")
+            return
+        }
+        harness.settings.inlineWait = 600
+        try await harness.pass()
+        #expect(try await harness.record().version(1)?.stage == .retired)
+    }
+
     @Test func retryAfterIsObeyed() async throws {
         let harness = try EngineHarness()
         harness.direct.fail("promote", with: [SystemError(.rateLimited, "429", retryAfter: 1234)])

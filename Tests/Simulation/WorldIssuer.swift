@@ -73,7 +73,6 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
     func resolve(_ request: IssueRequest, prepared: IssuePreparation) async throws(SystemError) -> IssueResolution {
         let world = world
         let kind = traits.kind
-        let process = call.process
         return try await call.run("resolve", request.lineage.secret, changes: false) { () throws(SystemError) in
             switch kind {
             case .slots: return .neverMade
@@ -98,9 +97,8 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
                 let keys = world.secrets[request.lineage.secret]?.keys.all ?? []
                 let found = keys.filter { $0.lineage == request.lineage }.map(\.id)
                 guard found.isEmpty else { return .orphaned(keyIDs: found) }
-                let waited = process.now().timeIntervalSince(request.intendedAt)
-                return waited < Self.listingPatience
-                    ? .undecided(retryAfter: Self.listingPatience - waited) : .neverMade
+                return request.waited < Self.listingPatience
+                    ? .undecided(retryAfter: Self.listingPatience - request.waited) : .neverMade
             }
         }
     }

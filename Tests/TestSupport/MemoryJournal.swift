@@ -177,7 +177,7 @@ package final class MemoryJournal: Journal {
             let wishes = row.record.wishes
             row.record = change.record
             row.record.wishes = wishes
-            if let fulfilled = change.fulfilled, wishes.request == fulfilled { row.record.request = nil }
+            if let request = wishes.request, change.fulfills(request) { row.record.request = nil }
             if let repaired = change.repaired, wishes.repairSince == repaired { row.record.repairSince = nil }
             row.nextDue = change.nextDue
             for event in change.audit { append(event, &state) }

@@ -15,6 +15,14 @@ package struct ClockReading: Sendable, Codable, Equatable {
         self.boot = boot
     }
 
+    /// Seconds that have passed since `earlier` for certain, whatever became of the wall clock: after a restart of the
+    /// machine, no more than it has been up for.
+    package func elapsed(since earlier: ClockReading) -> Double {
+        let shown = wall.timeIntervalSince(earlier.wall)
+        guard let boot, let before = earlier.boot else { return shown }
+        return boot == before ? uptime - earlier.uptime : min(uptime, shown)
+    }
+
     /// Seconds by which the wall clock moved on more than the uptime clock did; `nil` when the machine was started anew.
     package func leap(since earlier: ClockReading) -> Double? {
         guard let boot, boot == earlier.boot, uptime >= earlier.uptime else { return nil }

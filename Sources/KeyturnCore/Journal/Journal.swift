@@ -137,6 +137,9 @@ package struct JournalChange: Sendable {
     package var orphans: [OrphanRecord]
     /// A request that is fulfilled by this change. One that came in its place since then stays.
     package var fulfilled: SecretRecord.RotationRequest?
+    /// Whether a rotation ends with this change: a request for one that came too late to be known is fulfilled as well,
+    /// unless it asks for more than a new key.
+    package var rotates: Bool
     /// The wish for a repair that is fulfilled by this change, by its time. A later one stays.
     package var repaired: Date?
     /// How a rotation came out, when this change ends one.
@@ -144,17 +147,25 @@ package struct JournalChange: Sendable {
 
     package init(
         record: SecretRecord, nextDue: Date?, audit: [AuditEvent] = [], alerts: [QueuedAlert] = [],
-        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil, repaired: Date? = nil,
-        tally: RotationTally? = nil
+        orphans: [OrphanRecord] = [], fulfilled: SecretRecord.RotationRequest? = nil, rotates: Bool = false,
+        repaired: Date? = nil, tally: RotationTally? = nil
     ) {
         self.repaired = repaired
         self.fulfilled = fulfilled
+        self.rotates = rotates
         self.tally = tally
         self.record = record
         self.nextDue = nextDue
         self.audit = audit
         self.alerts = alerts
         self.orphans = orphans
+    }
+}
+
+extension JournalChange {
+    /// Whether this change is what `request` asks for.
+    package func fulfills(_ request: SecretRecord.RotationRequest) -> Bool {
+        request == fulfilled || rotates && !request.compromised && !request.rollsBack
     }
 }
 

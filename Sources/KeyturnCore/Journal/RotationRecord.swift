@@ -53,6 +53,8 @@ package struct RotationRecord: Sendable, Codable, Equatable {
         /// The issuer that was asked, whatever the policy says later.
         package let issuer: String
         package let intendedAt: Date
+        /// What the machine's clocks showed then; `nil` where it was not noted.
+        package let clocks: ClockReading?
         package let notes: [String: String]
         /// The key itself, sealed, where it was chosen by us.
         package let sealedChosen: Data?
@@ -61,10 +63,10 @@ package struct RotationRecord: Sendable, Codable, Equatable {
         package let knownKeyIDs: [String]
 
         package init(
-            nonce: String, issuer: String, intendedAt: Date, notes: [String: String], sealedChosen: Data?,
-            parameters: Parameters,
-            lifetime: Int64?, knownKeyIDs: [String]
+            nonce: String, issuer: String, intendedAt: Date, clocks: ClockReading? = nil, notes: [String: String],
+            sealedChosen: Data?, parameters: Parameters, lifetime: Int64?, knownKeyIDs: [String]
         ) {
+            self.clocks = clocks
             self.nonce = nonce
             self.issuer = issuer
             self.intendedAt = intendedAt

@@ -33,6 +33,16 @@ package struct SecretRecord: Sendable, Codable, Equatable {
         set { openSteps = newValue.isEmpty ? nil : newValue }
     }
 
+    /// How retirements stand whose last try failed. A gate that is still closed, such as an old key in use, is no failure.
+    package var stuckRetirements: [VersionRecord.RetirementProgress] {
+        leaving.compactMap(\.retirement).filter { $0.lastError.map { $0.code != .notYet } ?? false }
+    }
+
+    /// When what failed is tried again; `nil` where nothing did. While a rotation is under way nothing is retired.
+    package var nextRetry: Date? {
+        rotation != nil ? rotation?.nextAttempt : stuckRetirements.compactMap(\.nextAttempt).min()
+    }
+
     /// What people ask of it.
     package var wishes: SecretWishes {
         get { SecretWishes(pausedSince: pausedSince, request: request, repairSince: repairSince) }

@@ -51,6 +51,9 @@ package struct IssueRequest: Sendable {
     package let lifetime: Int64?
     /// When the intent was journaled, UTC.
     package let intendedAt: Date
+    /// Seconds that have passed since then for certain, where the clock may be wrong: what a key that does not show up is
+    /// given to do so. 0 while it is first asked for.
+    package let waited: Double
     /// Issuer key ids of the versions that the journal knows for this secret.
     package let knownKeyIDs: [String]
     /// The key that consumers use now, which must go on working; `nil` before the first.
@@ -60,9 +63,10 @@ package struct IssueRequest: Sendable {
     package let mayRenew: Bool
 
     package init(
-        lineage: Lineage, parameters: Parameters, lifetime: Int64?, intendedAt: Date, knownKeyIDs: [String],
-        current: KeyHandle? = nil, mayRenew: Bool = false
+        lineage: Lineage, parameters: Parameters, lifetime: Int64?, intendedAt: Date, waited: Double = 0,
+        knownKeyIDs: [String], current: KeyHandle? = nil, mayRenew: Bool = false
     ) {
+        self.waited = waited
         self.current = current
         self.mayRenew = mayRenew
         self.lineage = lineage

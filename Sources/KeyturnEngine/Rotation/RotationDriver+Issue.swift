@@ -39,7 +39,8 @@ extension RotationDriver {
         // Also shows that sealing works before there is a key that needs it.
         let sealed = try writing.seal(prepared.chosen ?? KeyMaterial(value: SecretValue([])))
         let intent = RotationRecord.IssueIntent(
-            nonce: request.lineage.nonce, issuer: policy.issuer, intendedAt: request.intendedAt, notes: prepared.notes,
+            nonce: request.lineage.nonce, issuer: policy.issuer, intendedAt: request.intendedAt,
+            clocks: core.time.reading(), notes: prepared.notes,
             sealedChosen: prepared.chosen == nil ? nil : sealed, parameters: request.parameters,
             lifetime: request.lifetime, knownKeyIDs: request.knownKeyIDs)
         try await intend([.issue], &session) { record, _ in record.rotation?.issueIntent = intent }
@@ -119,7 +120,8 @@ extension RotationDriver {
     ) async throws -> StepResult {
         guard let policy, let rotation = session.record.rotation else { return .moved }
         let request = intent.request(
-            for: secret, version: rotation.version, current: session.record.current.map(writing.handle))
+            for: secret, version: rotation.version, at: core.time.reading(),
+            current: session.record.current.map(writing.handle))
         let prepared = try writing.preparation(of: intent, for: rotation.version)
         switch issuer.traits.kind {
         case .chosen, .slots:
@@ -255,10 +257,17 @@ extension RotationDriver {
 
 extension RotationRecord.IssueIntent {
     /// The request as it was made.
-    func request(for secret: SecretName, version: Int, current: KeyHandle? = nil) -> IssueRequest {
+    ///
+    /// - Parameter reading: what the clocks show now, where it matters how long ago it was made.
+    func request(
+        for secret: SecretName, version: Int, at reading: ClockReading? = nil, current: KeyHandle? = nil
+    ) -> IssueRequest {
         IssueRequest(
             lineage: Lineage(secret: secret, version: version, nonce: nonce), parameters: parameters,
-            lifetime: lifetime, intendedAt: intendedAt, knownKeyIDs: knownKeyIDs, current: current)
+            lifetime: lifetime, intendedAt: intendedAt,
+            waited: reading.map { $0.elapsed(since: clocks ?? ClockReading(wall: intendedAt, uptime: 0, boot: nil)) }
+                ?? 0,
+            knownKeyIDs: knownKeyIDs, current: current)
     }
 }
 

@@ -56,6 +56,7 @@ extension RotationDriver {
         record.abandonedInARow = 0
         if !wasCurrent, record.request?.rollsBack ?? rotation.isRollback == rotation.isRollback {
             outbox.fulfilled = record.request
+            outbox.rotates = !rotation.isRollback
         }
         if rotation.reason == PlanReason.repair.rawValue {
             outbox.repaired = record.repairSince
@@ -131,7 +132,7 @@ extension RotationDriver {
         _ intent: RotationRecord.IssueIntent, _ rotation: RotationRecord, _ session: inout SecretSession
     ) async throws -> ResolvedStep.Outcome {
         let issuer = try workplace.issuer(intent.issuer)
-        let request = intent.request(for: secret, version: rotation.version)
+        let request = intent.request(for: secret, version: rotation.version, at: core.time.reading())
         let prepared = try writing.preparation(of: intent, for: rotation.version)
         var resolution = try await core.gates.call(.issuer(intent.issuer)) { () throws(SystemError) in
             try await issuer.resolve(request, prepared: prepared)

@@ -63,6 +63,7 @@ struct SecretWorker {
             waited += pause
             do throws(SystemError) { try await core.pause(pause) } catch { break }
         }
+        if let stuck = outcome.stuck.min(by: { $0.key < $1.key })?.value { outcome.result = .failed(stuck) }
         outcome.nextLook = try await finish(policy, &session, outcome)
         outcome.quarantine = session.record.quarantine
         return outcome
@@ -125,9 +126,11 @@ struct SecretWorker {
             let driver = RetirementDriver(
                 core: core, workplace: workplace, policy: policy, secret: session.record.name)
             switch try await driver.drive(planned.version, &session) {
-            case .retired: outcome.retired += 1
-            case .waiting: break
-            case .failed(let failure): outcome.result = .failed(failure)
+            case .retired:
+                outcome.retired += 1
+                outcome.stuck[planned.version] = nil
+            case .waiting: outcome.stuck[planned.version] = nil
+            case .failed(let failure): outcome.stuck[planned.version] = failure
             case .parked:
                 outcome.isParked = true
                 return
@@ -211,8 +214,7 @@ struct SecretWorker {
         guard core.settings.inlineWait > 0, record.quarantine == nil, record.pausedSince == nil, !isPaused else {
             return nil
         }
-        let next = [record.rotation?.nextAttempt].compactMap { $0 }.min()
-        guard let next else { return nil }
+        guard let next = record.nextRetry else { return nil }
         let pause = max(0.05, next.timeIntervalSince(core.time.now()))
         return waited + pause <= core.settings.inlineWait ? pause : nil
     }
@@ -233,6 +235,8 @@ package struct WorkOutcome: Sendable {
     package internal(set) var result: Result
     /// Versions retired.
     package internal(set) var retired = 0
+    /// Old versions whose last try failed, by their numbers.
+    var stuck: [Int: StepFailure] = [:]
     package internal(set) var quarantine: SecretRecord.Quarantine?
     /// Work was left for the next start because a stop was asked for.
     package internal(set) var isParked = false
@@ -247,9 +251,7 @@ package struct WorkOutcome: Sendable {
 
     /// What stands in the way of a secret that no work was done on: a quarantine, or a failure whose next try comes later.
     package init?(standing record: SecretRecord) {
-        // A gate that is still closed, such as an old key in use, is no failure.
-        let stuck = record.leaving.compactMap(\.retirement?.lastError).first { $0.code != .notYet }
-        let failure = record.rotation?.lastError ?? stuck
+        let failure = record.rotation?.lastError ?? record.stuckRetirements.first?.lastError
         guard record.quarantine != nil || failure != nil else { return nil }
         self.init(secret: record.name, result: failure.map(Result.failed) ?? .nothingDue)
         quarantine = record.quarantine

@@ -61,15 +61,16 @@ package final class RequestPace: Sendable {
             // The system may ask for a pause meanwhile.
             while case let left = max(place, blockedUntil) - time.reading().uptime, left > 0 {
                 try refuseLongPause()
-                do { try await time.sleep(for: .seconds(left)) } catch {
-                    throw SystemError(.cancelled, "the call was cancelled before it began")
-                }
+                do { try await time.sleep(for: .seconds(left)) } catch { throw Self.cancelled }
             }
+            guard !Task.isCancelled else { throw Self.cancelled }
         } catch {
             hand(on: place)
             throw error
         }
     }
+
+    private static let cancelled = SystemError(.cancelled, "the call was cancelled before it began")
 
     private var blockedUntil: Double { state.withLock { $0.blockedUntil } }
 

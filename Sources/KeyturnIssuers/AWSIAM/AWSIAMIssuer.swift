@@ -13,7 +13,6 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
     private let iam: AWSQueryClient
     private let sts: AWSQueryClient
     private let source: AWSCredentialSource
-    private let time: any Timekeeper
 
     /// How long after the call a key that does not show up is still waited for, in seconds.
     private static let listingPatience = 15.0
@@ -34,7 +33,6 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
             region: region, tls: tls, timeout: timeout, services: services)
         source = try AWSCredentialSource(
             parameters.map("credentials"), environment: services.environment, secrets: services.secrets)
-        time = services.time
     }
 
     package func prepare(_ request: IssueRequest) async throws(SystemError) -> IssuePreparation {
@@ -73,8 +71,7 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
             !before.contains(key.keyID) && !request.knownKeyIDs.contains(key.keyID)
         }
         guard let found = fresh.first else {
-            let waited = time.now().timeIntervalSince(request.intendedAt)
-            return waited < Self.listingPatience ? .undecided(retryAfter: 5) : .neverMade
+            return request.waited < Self.listingPatience ? .undecided(retryAfter: 5) : .neverMade
         }
         // A key made outside the time that our call can have taken is another's, whoever made it.
         let earliest = request.intendedAt.addingTimeInterval(-Self.skew)

@@ -80,9 +80,8 @@ package struct AzureEntraIssuer: ListsKeys {
         let mark = request.lineage.description
         let ids = try await credentials(request.parameters).filter { $0.displayName == mark }.compactMap(\.keyId)
         guard ids.isEmpty else { return .orphaned(keyIDs: ids) }
-        let waited = time.now().timeIntervalSince(request.intendedAt)
-        guard waited < Double(listingDelay) else { return .neverMade }
-        return .undecided(retryAfter: min(10, max(1, Double(listingDelay) - waited)))
+        guard request.waited < Double(listingDelay) else { return .neverMade }
+        return .undecided(retryAfter: min(10, max(1, Double(listingDelay) - request.waited)))
     }
 
     /// Logs in as the application with the password.

@@ -6,7 +6,6 @@ import KeyturnSystem
 package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
     package let traits: IssuerTraits
     private let program: ChildProgram
-    private let time: any Timekeeper
 
     init(_ parameters: Parameters, _ services: SystemServices) {
         let kind = IssuerKind(rawValue: parameters.string("kind") ?? "") ?? .listable
@@ -17,7 +16,6 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         program = ChildProgram(
             parameters.strings("run") ?? [], folder: services.folder, environment: services.environment,
             timeout: Double(parameters.seconds("timeout") ?? 30))
-        time = services.time
     }
 
     /// How long a program that ran out of time has to end, in seconds; see ``ChildProgram``.
@@ -110,7 +108,7 @@ package struct CommandIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         let ours = try await keys(for: request.parameters).filter { $0.lineage == request.lineage }
         guard ours.isEmpty else { return .orphaned(keyIDs: ours.map(\.keyID)) }
         // A program outlives us when we are killed, and may still be at it for as long as it has time.
-        let left = program.timeout + Self.endingPatience - time.now().timeIntervalSince(request.intendedAt)
+        let left = program.timeout + Self.endingPatience - request.waited
         return left > 0 ? .undecided(retryAfter: min(5, left)) : .neverMade
     }
 

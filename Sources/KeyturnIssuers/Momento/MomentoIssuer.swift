@@ -61,8 +61,7 @@ package struct MomentoIssuer: Issuer {
         let mark = prepared.notes["description"] ?? request.lineage.description
         let ours = try await api.list().filter { $0.description == mark }
         guard ours.isEmpty else { return .orphaned(keyIDs: ours.map(\.id)) }
-        let waited = time.now().timeIntervalSince(request.intendedAt)
-        return waited < Self.listingPatience ? .undecided(retryAfter: 5) : .neverMade
+        return request.waited < Self.listingPatience ? .undecided(retryAfter: 5) : .neverMade
     }
 
     package func check(_ key: KeyHandle) async throws(SystemError) -> KeyCheck {

@@ -109,10 +109,12 @@ extension SQLiteJournal {
                     try JournalCoding.encode(state), change.nextDue.map(JournalCoding.milliseconds),
                     change.record.waiting.map { Self.urgency($0.expiresAt) }, lease.secret.text,
                 ])
-            if let fulfilled = change.fulfilled {
+            if change.fulfilled != nil || change.rotates,
+                let request = try Self.wishes(of: lease.secret, database).request,
+                change.fulfills(request)
+            {
                 try database.execute(
-                    sql: "UPDATE secrets SET request = NULL WHERE name = ? AND request = ?",
-                    arguments: [lease.secret.text, try JournalCoding.encode(fulfilled)])
+                    sql: "UPDATE secrets SET request = NULL WHERE name = ?", arguments: [lease.secret.text])
             }
             if let repaired = change.repaired {
                 try database.execute(
@@ -189,11 +191,7 @@ extension SQLiteJournal {
     ) async throws(JournalError) {
         try await write { database in
             try Self.makeKnown(secret, database)
-            let before = try Row.fetchOne(
-                database, sql: "SELECT paused_since, request, repair_since FROM secrets WHERE name = ?",
-                arguments: [secret.text])
-            let open = try before.map(Self.wishes)?.request
-            let joined = request.joined(with: open)
+            let joined = request.joined(with: try Self.wishes(of: secret, database).request)
             try database.execute(
                 sql: "UPDATE secrets SET request = ?, next_due = ? WHERE name = ?",
                 arguments: [try JournalCoding.encode(joined), JournalCoding.milliseconds(request.at), secret.text])
@@ -214,12 +212,14 @@ extension SQLiteJournal {
     }
 
     package func wishes(of secret: SecretName) async throws(JournalError) -> SecretWishes {
-        try await read { database in
-            let row = try Row.fetchOne(
-                database, sql: "SELECT paused_since, request, repair_since FROM secrets WHERE name = ?",
-                arguments: [secret.text])
-            return try row.map(Self.wishes) ?? SecretWishes()
-        }
+        try await read { try Self.wishes(of: secret, $0) }
+    }
+
+    private static func wishes(of secret: SecretName, _ database: Database) throws -> SecretWishes {
+        let row = try Row.fetchOne(
+            database, sql: "SELECT paused_since, request, repair_since FROM secrets WHERE name = ?",
+            arguments: [secret.text])
+        return try row.map(wishes) ?? SecretWishes()
     }
 
     private static func wishes(_ row: Row) throws -> SecretWishes {

@@ -22,6 +22,16 @@ struct ClockGuardTests {
         return rules.judge(reading, against: mark, witnesses: witnesses).disagreement?.sentence
     }
 
+    @Test func whatPassedForCertainDoesNotGoByTheWallClock() {
+        let then = reading(0, uptime: 1_000)
+        #expect(reading(7_200, uptime: 1_005).elapsed(since: then) == 5)
+        #expect(reading(-7_200, uptime: 1_005).elapsed(since: then) == 5)
+        // Started anew: no longer ago than either clock says.
+        #expect(reading(7_200, uptime: 40, boot: "c").elapsed(since: then) == 40)
+        #expect(reading(30, uptime: 90_000, boot: "c").elapsed(since: then) == 30)
+        #expect(reading(60, uptime: 1_005, boot: nil).elapsed(since: then) == 60)
+    }
+
     @Test func theFirstLookBelieves() {
         #expect(finding(reading(0, uptime: 5), nil) == nil)
     }

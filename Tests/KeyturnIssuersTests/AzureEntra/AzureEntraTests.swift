@@ -32,11 +32,14 @@ struct AzureEntraTests {
             "apps", own.merging(more) { $1 }, try .forTests(folder, environment: ["S": FakeEntra.secret], time: time))
     }
 
-    private func request(lifetime: Int64? = 86_400, nonce: Character = "a") throws -> IssueRequest {
+    private func request(lifetime: Int64? = 86_400, nonce: Character = "a", waited: Double = 0) throws
+        -> IssueRequest
+    {
         IssueRequest(
             lineage: Lineage(
                 secret: try SecretName("team/key"), version: 1, nonce: String(repeating: nonce, count: 32)),
-            parameters: parameters, lifetime: lifetime, intendedAt: time.now(), knownKeyIDs: [])
+            parameters: parameters, lifetime: lifetime, intendedAt: time.now(), waited: waited,
+            knownKeyIDs: [])
     }
 
     private func handle(_ key: IssuedKey) throws -> KeyHandle {
@@ -96,8 +99,14 @@ struct AzureEntraTests {
         #expect(ids == [id])
         try await issuer.revoke(orphan)
         #expect(graph.state.withLock { $0.passwords.isEmpty })
+        // The wall clock alone proves nothing.
         time.set(request.intendedAt.addingTimeInterval(61))
-        guard case .neverMade = try await issuer.resolve(request, prepared: IssuePreparation()) else {
+        guard case .undecided = try await issuer.resolve(request, prepared: IssuePreparation()) else {
+            Issue.record("a clock that leapt is taken for time that passed")
+            return
+        }
+        let later = try self.request(waited: 61)
+        guard case .neverMade = try await issuer.resolve(later, prepared: IssuePreparation()) else {
             Issue.record("what does not show for long was never made")
             return
         }

@@ -31,11 +31,12 @@ struct MomentoIssuerTests {
             try .forTests(folder, environment: environment, time: time))
     }
 
-    private func request(lifetime: Int64? = 86_400) throws -> IssueRequest {
+    private func request(lifetime: Int64? = 86_400, waited: Double = 0) throws -> IssueRequest {
         IssueRequest(
             lineage: Lineage(
                 secret: try SecretName("team/key"), version: 3, nonce: String(repeating: "a", count: 32)),
-            parameters: Self.parameters, lifetime: lifetime, intendedAt: MomentoPeer.start, knownKeyIDs: [])
+            parameters: Self.parameters, lifetime: lifetime, intendedAt: MomentoPeer.start, waited: waited,
+            knownKeyIDs: [])
     }
 
     private func handle(_ id: String?, _ text: String = "CANARY-key") throws -> KeyHandle {
@@ -204,8 +205,8 @@ struct MomentoIssuerTests {
             return
         }
         #expect(seconds > 0 && seconds < 15)
-        time.set(MomentoPeer.start.addingTimeInterval(16))
-        guard case .neverMade = try await issuer.resolve(request, prepared: IssuePreparation()) else {
+        let later = try self.request(waited: 16)
+        guard case .neverMade = try await issuer.resolve(later, prepared: IssuePreparation()) else {
             Issue.record("it is still looked for")
             return
         }

@@ -224,6 +224,21 @@ package enum JournalContract {
             #expect(entries.map(\.event.kind) == ["rotation.requested-compromised", "rotation.requested"])
             #expect(entries.map(\.event.actor) == ["ann", "bob"])
         },
+        ContractCheck("a rotation fulfils a request that came too late to be known, unless it asks for more") {
+            journal in
+            let lease = try await claimed(journal)
+            let stale = try #require(await journal.record(of: try name()))
+            let ended = JournalChange(record: stale, nextDue: nil, rotates: true)
+            for (compromised, rollsBack) in [(true, false), (false, true), (false, false)] {
+                let request = SecretRecord.RotationRequest(at: start, compromised: compromised, rollsBack: rollsBack)
+                try await journal.request(request, of: try name(), actor: "ann")
+                try await journal.commit(ended, under: lease)
+                let left = compromised || rollsBack ? request : nil
+                #expect(try await journal.wishes(of: try name()).request == left)
+                guard left != nil else { continue }
+                try await journal.commit(JournalChange(record: stale, nextDue: nil, fulfilled: left), under: lease)
+            }
+        },
         ContractCheck("a wish for a repair needs no lease, outlives commits, and ends when it is fulfilled") {
             journal in
             let lease = try await claimed(journal)
