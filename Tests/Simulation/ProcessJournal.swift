@@ -102,6 +102,8 @@ struct ProcessJournal: Journal {
     ) async throws(JournalError) {
         try await enter()
         try await base.request(request, of: secret, actor: actor)
+        // From now on, and not from when a process that was suspended was asked.
+        world.secrets[secret]?.mayRotateEarly = true
     }
 
     func requestRepair(of secret: SecretName, at date: Date, actor: String) async throws(JournalError) {

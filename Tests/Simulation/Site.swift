@@ -200,7 +200,6 @@ final class Site: @unchecked Sendable {
             return
         }
         let isCompromised = world.happens(.compromise)
-        secret.mayRotateEarly = true
         world.trace(name, "\(name) is rotated by hand\(isCompromised ? ", compromised" : "")")
         try? await engine.request(name, compromised: isCompromised, actor: "operator")
     }
