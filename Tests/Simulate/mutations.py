@@ -83,7 +83,7 @@ MUTATIONS = [
         "        case .undecided(let seconds):\n            return .failed(\n                .issue,\n"
         "                SystemError(\n"
         "                    .notYet, \"it is too early to tell whether the key was made\", retryAfter: seconds))",
-        "        case .undecided:\n            try await close(\"never-made\", \"the key was never made\", &session)",
+        "        case .undecided:\n            try await close(\n                .neverMade, \"the key was never made\", \"a new one is asked for\", &session)",
     ),
     Mutation(
         "a create whose answer was lost is retried blindly",
@@ -190,6 +190,12 @@ MUTATIONS = [
         "Sources/KeyturnCore/Plan/RotationTiming.swift",
         "let anchor = current.promotedAt ?? current.issuedAt",
         "let anchor = (current.promotedAt ?? current.issuedAt).addingTimeInterval(-43_200)",
+    ),
+    Mutation(
+        "a request that came too late to be known is not fulfilled",
+        ROTATION + "RotationDriver+Settle.swift",
+        "outbox.rotates = !rotation.isRollback",
+        "",
     ),
     Mutation(
         "a quarantine is never lifted",

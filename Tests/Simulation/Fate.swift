@@ -3,6 +3,8 @@ import KeyturnCore
 /// What becomes of one call to an outside system.
 enum CallFate {
     case answered
+    /// It arrives twice, the second time so many seconds after the answer.
+    case arrivesTwice(again: Double)
     case refused(SystemError)
     case lostBefore
     case lostAfter
@@ -23,7 +25,7 @@ enum WriteFate {
 }
 
 extension World {
-    func fate(ofCallTo system: String, mayBeLate: Bool) -> CallFate {
+    func fate(ofCallTo system: String, mayBeRepeated: Bool, mayBeLate: Bool) -> CallFate {
         if let script { return script.fateOfCall() }
         if let until = outages[system], until > clock.now {
             return .refused(
@@ -38,6 +40,7 @@ extension World {
         if happens(.crashAfterCall) { return .diesAfter }
         if happens(.lostBefore) { return .lostBefore }
         if mayBeLate, happens(.late) { return .late(between(0.5, 10)) }
+        if mayBeRepeated, happens(.twice) { return .arrivesTwice(again: mayBeLate ? between(0, 10) : 0) }
         return happens(.lostAfter) ? .lostAfter : .answered
     }
 

@@ -1,7 +1,7 @@
 /// What can go wrong.
 package enum Fault: Int, Sendable, CaseIterable {
     // In an outside call.
-    case slow, refusedPassing, refusedForGood, lostBefore, lostAfter, late, crashBeforeCall, crashAfterCall
+    case slow, refusedPassing, refusedForGood, lostBefore, lostAfter, late, twice, crashBeforeCall, crashAfterCall
     case suspendedInCall, keyRefused, settlesLate
     // In a write of the journal.
     case crashBeforeWrite, crashAfterWrite
@@ -17,6 +17,7 @@ package enum Fault: Int, Sendable, CaseIterable {
         case .lostBefore: "an answer lost, without an effect"
         case .lostAfter: "an answer lost after the effect"
         case .late: "an effect that comes after its answer was given up"
+        case .twice: "a call that arrives twice"
         case .crashBeforeCall: "a crash before the effect of a call"
         case .crashAfterCall: "a crash after the effect of a call"
         case .suspendedInCall: "a process suspended while a call is on its way"
@@ -41,7 +42,7 @@ package enum Fault: Int, Sendable, CaseIterable {
     fileprivate var usual: Double {
         switch self {
         case .slow, .settlesLate: 0.2
-        case .refusedPassing, .lostAfter, .keyRefused, .outage, .secondProcess, .command: 0.02
+        case .twice, .refusedPassing, .lostAfter, .keyRefused, .outage, .secondProcess, .command: 0.02
         case .lostBefore, .suspension, .restart, .policyEdit, .drift, .clockJump: 0.01
         case .late: 0.005
         case .crashBeforeCall, .crashAfterCall, .diskFull: 0.002

@@ -12,10 +12,12 @@ struct SimulatedCall {
 
     /// - Parameters:
     ///   - changes: the secret of which the call may change something.
+    ///   - mayBeRepeated: whether whoever carries the request may carry it twice, where it changes anything.
     ///   - mayBeLate: whether the effect may come after the caller has given up.
     ///   - check: what must hold when the request leaves the process.
     func run<Result: Sendable>(
-        _ name: String, _ secret: SecretName?, changes: Bool = true, mayBeLate: Bool = false,
+        _ name: String, _ secret: SecretName?, changes: Bool = true, mayBeRepeated: Bool = true,
+        mayBeLate: Bool = false,
         sending check: () -> Void = {}, _ effect: @escaping @Sendable () throws(SystemError) -> Result
     ) async throws(SystemError) -> Result {
         let began = world.clock.now
@@ -27,15 +29,18 @@ struct SimulatedCall {
         guard world.clock.now - began < Self.timeout else { throw lost(name, secret, "it was never sent") }
         world.counts.calls += 1
         check()
-        switch world.fate(ofCallTo: system, mayBeLate: mayBeLate) {
-        case .answered:
+        switch world.fate(ofCallTo: system, mayBeRepeated: changes && mayBeRepeated, mayBeLate: mayBeLate) {
+        case .answered: return try await answer(name, secret, changes: changes, effect)
+        case .arrivesTwice(let seconds):
+            let again = {
+                note(name, secret, " arrives again")
+                _ = try? effect()
+                verify(secret)
+            }
+            if seconds > 0 { world.clock.after(seconds, again) }
             let result = try effect()
-            let said = world.clock.now
-            note(name, secret, "")
-            if changes { verify(secret) }
-            try await hang(secret)
-            process.hear(system, say: said)
-            return result
+            if seconds == 0 { again() }
+            return try await answer(name, secret, changes: changes) { () throws(SystemError) in result }
         case .refused(let error):
             process.hear(system, say: world.clock.now)
             note(name, secret, ": \(error.code.rawValue)")
@@ -62,6 +67,18 @@ struct SimulatedCall {
             process.die("\(system).\(name)")
             throw .processDied
         }
+    }
+
+    private func answer<Result: Sendable>(
+        _ name: String, _ secret: SecretName?, changes: Bool, _ effect: () throws(SystemError) -> Result
+    ) async throws(SystemError) -> Result {
+        let result = try effect()
+        let said = world.clock.now
+        note(name, secret, "")
+        if changes { verify(secret) }
+        try await hang(secret)
+        process.hear(system, say: said)
+        return result
     }
 
     /// The answer is there, and the process is suspended before it sees it.

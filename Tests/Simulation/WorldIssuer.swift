@@ -41,7 +41,11 @@ struct WorldIssuer: DisablesKeys, ReportsLastUse {
         let world = world
         let kind = traits.kind
         let lineage = request.lineage
-        return try await call.run("issue", lineage.secret, mayBeLate: kind == .listable || kind == .unlistable) {
+        // A request that makes a key goes out on a connection of its own, and only once.
+        let makesAnother = kind == .listable || kind == .unlistable
+        return try await call.run(
+            "issue", lineage.secret, mayBeRepeated: !makesAnother, mayBeLate: makesAnother
+        ) {
             world.checkIntent(lineage.secret, .issue, version: lineage.version, nonce: lineage.nonce)
         } _: {
             () throws(SystemError) in
