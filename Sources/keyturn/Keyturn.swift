@@ -31,7 +31,7 @@ struct Keyturn: AsyncParsableCommand {
             RollbackCommand.self,
             StatusCommand.self, ExplainCommand.self, HistoryCommand.self, AuditCommand.self, VaultCommand.self,
             AdoptCommand.self, NextCommand.self, OrphansCommand.self, PauseCommand.self, ResumeCommand.self,
-            DriftCommand.self, DoctorCommand.self,
+            DriftCommand.self, DoctorCommand.self, IssuersCommand.self, BackendsCommand.self, SchemaCommand.self,
         ])
 
     static func main() async {

@@ -229,21 +229,37 @@ def test_alert_sinks_are_those_of_the_program(tmp_path):
         offered(section, tmp_path) for section in ("issuers", "backends", "alerts")]
 
 
+def fields(schema):
+    """The names of all members that a schema knows, with those of its parts."""
+    for name, member in schema.get("properties", {}).items():
+        yield name
+        yield from fields(member)
+    parts = [schema[key] for key in ("items", "additionalProperties", "then") if isinstance(schema.get(key), dict)]
+    for part in [*parts, *schema.get("anyOf", []), *schema.get("allOf", [])]:
+        yield from fields(part)
+
+
+def schema(*arguments):
+    done = keyturn("schema", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_every_parameter_is_documented():
     text = (ARTICLES / "Configuration.md").read_text() + (ARTICLES / "Policies.md").read_text()
-    names = {name for source in SOURCES.values() for name in re.findall(r'ParameterField\(\s*"(\w+)"', source)}
-    assert len(names) > 40
-    assert {name for name in names if not re.search(rf"[`{{ ]{name}[`: ,}}]", text)} == set()
+    systems = [part for what in ("issuers", "backends") for entry in
+               json.loads(keyturn(what, "--format", "json").stdout)[what] for part in entry.values()
+               if isinstance(part, dict)]
+    names = {name for part in [schema("configuration"), *systems] for name in fields(part)}
+    assert len(names) > 60
+    assert {name for name in names if not re.search(rf"[`{{. ]{name}[`.: ,}}]", text)} == set()
 
 
 def test_every_field_of_a_policy_is_documented():
-    reader = next(text for path, text in SOURCES.items() if path.name == "PolicyReader.swift")
-    [fields] = re.findall(r"private static let fields = \[(.*?)\]", reader, re.DOTALL)
-    lists = re.findall(r"reader\.expect\(\[(.*?)\]", reader, re.DOTALL) + re.findall(r"let own = \[(.*?)\]", reader)
-    names = {name for part in [fields, *lists] for name in re.findall(r'"(\w+)"', part)}
+    names = set(fields(schema("policy", "--config", str(ROOT / "deploy/keyturn.example.yaml")))) - {"then"}
     assert {"secret", "renewBefore", "onConflict", "bestEffort", "observe"} <= names
     text = (ARTICLES / "Policies.md").read_text()
-    assert {name for name in names if not re.search(rf"[`.]{name}[`.]", text)} == set()
+    assert {name for name in names if not re.search(rf"[`.{{ ]{name}[`.:, ]", text)} == set()
 
 
 def test_every_command_is_documented():
@@ -357,6 +373,15 @@ class Keys:
 
     def finish(self):
         assert self.seen == self.known
+
+
+@pytest.mark.parametrize("what", ["issuers", "backends"])
+def test_json_of_what_is_built_in(what):
+    keys = Keys(f"keyturn {what}")
+    done = keyturn(what, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    keys.check(json.loads(done.stdout))
+    keys.finish()
 
 
 HANGS = "#!/bin/sh\ncat > /dev/null\nexec sleep 60\n"

@@ -60,6 +60,8 @@ package struct ParameterSchema: Sendable {
         self.fields = fields
         self.check = check
     }
+
+    package var names: [String] { fields.map(\.name) }
 }
 
 /// Something wrong with parameters that the schema alone cannot see.

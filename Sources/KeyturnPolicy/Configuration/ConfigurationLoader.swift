@@ -4,11 +4,6 @@ import Yams
 
 /// Reads keyturn.yaml.
 package enum ConfigurationLoader {
-    private static let fields = [
-        "state", "schedules", "identity", "issuers", "backends", "alerts", "limits", "listen", "clock", "audit",
-        "drift",
-    ]
-
     /// - Parameters:
     ///   - file: absolute path.
     ///   - environment: `KEYTURN_STATE`, `KEYTURN_SCHEDULES`, `KEYTURN_IDENTITY_FILE`, `KEYTURN_LISTEN`,
@@ -43,7 +38,7 @@ package enum ConfigurationLoader {
             return (nil, reader.diagnostics.inOrder())
         }
         if nodes.count > 1 { reader.complain(at: nodes[1].mark, "a configuration file holds one document") }
-        reader.expect(fields, in: root, "the configuration")
+        reader.expect(ConfigurationFields.root.names, in: root, "the configuration")
         var broken: Set<String> = []
         func section(_ name: String, _ types: [(String, ParameterSchema)]) -> [String: ConfiguredSystem] {
             systems(root, name, reader, Dictionary(types) { first, _ in first }, &broken)
@@ -69,7 +64,7 @@ package enum ConfigurationLoader {
     ) -> Double {
         let usual = 300.0
         let fields = root["clock"].flatMap { reader.map($0, "'clock'") }
-        if let fields { reader.expect(["tolerance"], in: fields, "'clock'") }
+        if let fields { reader.expect(ConfigurationFields.clock.names, in: fields, "'clock'") }
         let found: (PolicyDuration, Mark?)?
         if let text = environment["KEYTURN_CLOCK_TOLERANCE"] {
             do throws(InvalidDuration) { found = (try PolicyDuration(text), nil) } catch {
@@ -116,7 +111,7 @@ package enum ConfigurationLoader {
             return nil
         }
         guard let fields = reader.map(node, "'identity'") else { return nil }
-        reader.expect(["file"], in: fields, "'identity'")
+        reader.expect(ConfigurationFields.identity.names, in: fields, "'identity'")
         guard let file = fields["file"] else {
             reader.complain(at: fields.mark, "'identity' lacks 'file'")
             return nil
@@ -127,9 +122,9 @@ package enum ConfigurationLoader {
     private static func audit(_ root: Fields, _ reader: DocumentReader) -> Configuration.Audit {
         var audit = Configuration.Audit()
         guard let fields = root["audit"].flatMap({ reader.map($0, "'audit'") }) else { return audit }
-        reader.expect(["signingKey", "checkpoints"], in: fields, "'audit'")
+        reader.expect(ConfigurationFields.audit.names, in: fields, "'audit'")
         if let key = fields["signingKey"].flatMap({ reader.map($0, "'signingKey' of 'audit'") }) {
-            reader.expect(["file"], in: key, "'signingKey' of 'audit'")
+            reader.expect(ConfigurationFields.signingKey.names, in: key, "'signingKey' of 'audit'")
             if key["file"] == nil { reader.complain(at: key.mark, "'signingKey' of 'audit' lacks 'file'") }
             audit.signingKeyPath = key["file"].flatMap { reader.string($0, "'file' of 'signingKey'") }
                 .map(reader.absolute)
@@ -179,7 +174,7 @@ package enum ConfigurationLoader {
 
     private static func drift(_ root: Fields, _ reader: DocumentReader) -> Double? {
         guard let fields = root["drift"].flatMap({ reader.map($0, "'drift'") }) else { return nil }
-        reader.expect(["every"], in: fields, "'drift'")
+        reader.expect(ConfigurationFields.drift.names, in: fields, "'drift'")
         guard let node = fields["every"] else {
             reader.complain(at: fields.mark, "'drift' lacks 'every', such as 1d")
             return nil
@@ -198,9 +193,7 @@ package enum ConfigurationLoader {
         var limits = Configuration.Limits()
         let fields = root["limits"].flatMap { reader.map($0, "'limits'") }
         if let fields {
-            reader.expect(
-                ["concurrency", "perIssuer", "perBackend", "maxRotationsPerHour", "stopAfterFailures"], in: fields,
-                "'limits'")
+            reader.expect(ConfigurationFields.limits.names, in: fields, "'limits'")
         }
         func limit(_ name: String, upTo most: Int = 1024) -> Int? {
             if let text = environment["KEYTURN_LIMITS_\(name.uppercased())"] {

@@ -1,7 +1,7 @@
 /// Finds the name that was probably meant.
-enum NearestName {
+package enum NearestName {
     /// "; did you mean 'x'?" or the list of what there is.
-    static func hint(for name: String, among known: [String]) -> String {
+    package static func hint(for name: String, among known: [String]) -> String {
         if let near = nearest(to: name, among: known) { return "; did you mean '\(near)'?" }
         return known.isEmpty ? "" : "; there are \(known.sorted().joined(separator: ", "))"
     }

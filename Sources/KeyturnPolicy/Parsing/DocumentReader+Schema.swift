@@ -11,7 +11,7 @@ extension DocumentReader {
         _ fields: Fields, _ schema: ParameterSchema, _ what: String, also: [String] = []
     ) -> Parameters {
         let before = complaints
-        expect(schema.fields.map(\.name) + also, in: fields, what)
+        expect(schema.names + also, in: fields, what)
         var parameters: Parameters = [:]
         for field in schema.fields {
             if let node = fields[field.name] {

@@ -8,15 +8,10 @@ struct PolicyReader {
     let configuration: Configuration
     let catalog: SystemCatalog
 
-    private static let fields = [
-        "secret", "description", "owner", "issuer", "issue", "lifetime", "allowNoExpiry", "rotate", "grace",
-        "backends", "verify", "retire", "after", "alerts",
-    ]
-
     /// - Returns: `nil` when too much is wrong for the rules to make sense; diagnostics say what.
     func read(_ node: Node) -> LocatedPolicy? {
         guard let root = reader.map(node, "a policy") else { return nil }
-        reader.expect(Self.fields, in: root, "a policy")
+        reader.expect(PolicyFields.root.names, in: root, "a policy")
         var marks = Marks(root)
         let secret = secret(root)
         let issuerName = issuer(root)
@@ -125,7 +120,7 @@ struct PolicyReader {
         }
         guard let fields = reader.map(node, "'rotate'") else { return nil }
         marks.add(fields, under: "rotate.")
-        reader.expect(["every", "cron", "timezone", "renewBefore", "jitter", "window"], in: fields, "'rotate'")
+        reader.expect(PolicyFields.rotate.names, in: fields, "'rotate'")
         let zone = fields["timezone"].map(timeZone) ?? TimeZone(identifier: "UTC") ?? .gmt
         let renewBefore = fields["renewBefore"].map { reader.duration($0, "'renewBefore'") }
         let jitter = fields["jitter"].flatMap { reader.duration($0, "'jitter'") }
@@ -171,7 +166,7 @@ struct PolicyReader {
 
     private func window(_ node: Node) -> RotationWindow? {
         guard let fields = reader.map(node, "'window'") else { return nil }
-        reader.expect(["days", "from", "to", "onConflict"], in: fields, "'window'")
+        reader.expect(PolicyFields.window.names, in: fields, "'window'")
         func part<Value>(_ name: String, _ parse: (String) throws -> Value) -> Value? {
             guard let node = fields[name] else {
                 reader.complain(at: fields.mark, "'window' lacks '\(name)'")
@@ -240,7 +235,7 @@ struct PolicyReader {
     private func retirement(_ root: Fields, _ marks: inout Marks) -> RetirementRule {
         guard let node = root["retire"], let fields = reader.map(node, "'retire'") else { return RetirementRule() }
         marks.add(fields, under: "retire.")
-        reader.expect(["whenUnused", "observe", "health", "onCompromise"], in: fields, "'retire'")
+        reader.expect(PolicyFields.retire.names, in: fields, "'retire'")
         return RetirementRule(
             whenUnused: fields["whenUnused"].flatMap { reader.duration($0, "'whenUnused'") },
             observe: fields["observe"].flatMap { reader.duration($0, "'observe'") },
@@ -319,8 +314,8 @@ extension PolicyReader {
             reader.complain(at: nameNode.mark, "keyturn.yaml has no backend '\(name.prefix(60))'\(hint)")
             return nil
         }
-        let own = ["name", "path", "template", "required", "bestEffort", "overwrite"]
-        let parameters = reader.parameters(fields, description.target, "backend '\(name)'", also: own)
+        let parameters = reader.parameters(
+            fields, description.target, "backend '\(name)'", also: PolicyFields.backend.names)
         let path = fields["path"].map { reader.string($0, "'path' of backend '\(name)'") } ?? secret?.text
         if let path, let reason = description.checkPath(path) {
             reader.complain(at: fields.mark(of: "path"), "'path' of backend '\(name)': \(reason)")
