@@ -67,7 +67,9 @@ extension World {
         }
         secret.lastPromotion = clock.now
         secret.lastVersion = number
-        secret.mayRotateEarly = wallOffset != 0
+        // What asks for more than a new key, and came too late for this one, asks for another.
+        let open = journal.durable(record.name)?.request.map { $0.compromised || $0.rollsBack } ?? false
+        secret.mayRotateEarly = wallOffset != 0 || open
         trace(record.name, "\(record.name): version \(number) is current")
     }
 
