@@ -7,14 +7,19 @@ import random
 import re
 import signal
 import string
+import threading
 import time
 import urllib.parse
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
 import botocore.auth
 import botocore.awsrequest
+import botocore.config
 import botocore.credentials
 import botocore.exceptions
+import botocore.utils
 import pytest
 
 from peers.aws import EVERYTHING
@@ -544,3 +549,175 @@ def check_all(captured, address, secret, token):
             continue  # signed with the new key itself, which the issuer's answer holds
         ours, theirs = recomputed(method, address + path, headers, body, used, token)
         assert ours == theirs, (method, path, given)
+
+
+# Roles, and what a machine gives out. The emulator checks each signature against the key that it gave out itself.
+
+@pytest.fixture(scope="module")
+def role(aws):
+    """A role that may do everything."""
+    iam = aws.client("iam")
+    arn = iam.create_role(RoleName="turn", AssumeRolePolicyDocument=json.dumps({
+        "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"},
+                                                "Action": "sts:AssumeRole"}]}))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="turn", PolicyName="all", PolicyDocument=EVERYTHING)
+    return arn
+
+
+def asked(proxy, action):
+    return [urllib.parse.parse_qs(body.decode()) for _, _, _, body in proxy.calls if f"Action={action}&".encode() in body]
+
+
+def test_a_role_is_taken_on(workspace, aws, proxy, role):
+    configure(workspace, f"http://127.0.0.1:{proxy.port}", (
+        "credentials: {accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}, "
+        f"stsEndpoint: 'http://127.0.0.1:{proxy.port}', "
+        f"assumeRole: {{roleArn: '{role}', externalId: 'our:id', duration: 15m}}}}"))
+    workspace.environment = {"KT_AWS_ID": aws.key_id, "KT_AWS_SECRET": aws.secret_key}
+    name = password(workspace)
+    must(workspace.run("run", "--once"))
+    assert len(aws.value(name)) == 32
+    [question] = asked(proxy, "AssumeRole")
+    assert question["RoleArn"] == [role] and question["DurationSeconds"] == ["900"]
+    assert question["ExternalId"] == ["our:id"] and question["RoleSessionName"] == ["keyturn"]
+    tokens = {dict((name.lower(), value) for name, value in headers).get("x-amz-security-token") for _, _, headers, body in proxy.calls if b"Action=" not in body}
+    assert len(tokens) == 1 and None not in tokens, "every call to the store is made as the role"
+
+
+WEB_IDENTITY = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{AccessKeyId}</AccessKeyId>
+<SecretAccessKey>{SecretAccessKey}</SecretAccessKey><SessionToken>{Token}</SessionToken>
+<Expiration>{Expiration}</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
+
+
+class Machine:
+    """Gives out credentials as the agents of containers and the metadata service of instances do, and as STS does for a
+    web identity, which the emulator refuses for want of a signature. Botocore, which is asked as well, shows that it does."""
+
+    def __init__(self, key):
+        machine = self
+        self.asked = []
+        granted = {
+            "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": key["AccessKeyId"],
+            "SecretAccessKey": key["SecretAccessKey"], "Token": key["SessionToken"],
+            "LastUpdated": "2020-01-01T00:00:00Z",
+            "Expiration": (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=6)).strftime(
+                "%Y-%m-%dT%H:%M:%SZ")}
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def reply(self, status, text):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def do_PUT(self):
+                life = self.headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
+                self.reply(200, "session") if life.isdigit() else self.reply(400, "")
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                machine.asked.append(urllib.parse.parse_qs(body))
+                signed = "Authorization" in self.headers
+                self.reply(400 if signed else 200, "" if signed else WEB_IDENTITY.format(**granted))
+
+            def do_GET(self):
+                machine.asked.append(self.path)
+                roles = "/latest/meta-data/iam/security-credentials/"
+                if self.path == "/container":
+                    right = self.headers.get("Authorization") == "container token"
+                    self.reply(200, json.dumps(granted)) if right else self.reply(403, "")
+                elif self.headers.get("x-aws-ec2-metadata-token") != "session":
+                    self.reply(401, "")
+                elif self.path == roles:
+                    self.reply(200, "turn")
+                else:
+                    self.reply(200, json.dumps(granted)) if self.path == roles + "turn" else self.reply(404, "")
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def machine(aws, role):
+    made = Machine(aws.client("sts").assume_role(RoleArn=role, RoleSessionName="machine")["Credentials"])
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["container", "instance"])
+def test_what_the_machine_gives_out(workspace, aws, machine, monkeypatch, kind):
+    if kind == "container":
+        token = workspace.folder / "container-token"
+        token.write_text("container token")
+        more = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{machine.address}/container",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token)}
+        provider = botocore.credentials.ContainerProvider(environ=more)
+    else:
+        more = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": machine.address}
+        provider = botocore.credentials.InstanceMetadataProvider(
+            botocore.utils.InstanceMetadataFetcher(base_url=machine.address))
+    theirs = provider.load().get_frozen_credentials()
+    machine.asked.clear()
+    configure(workspace, aws.endpoint, None)
+    workspace.environment = {**more, "HOME": str(workspace.folder)}
+    name = password(workspace)
+    must(workspace.run("run", "--once"))
+    assert len(aws.value(name)) == 32
+    assert machine.asked == (["/container"] if kind == "container" else [
+        f"/latest/meta-data/iam/security-credentials/{part}" for part in ("", "turn")]), "asked once in a pass"
+    assert theirs.access_key.startswith("ASIA")
+    written = "".join(path.read_text(errors="replace") for path in workspace.folder.rglob("*") if path.is_file()
+                      and path.name != "container-token")
+    assert theirs.secret_key not in written and theirs.token not in written
+
+
+def test_a_web_identity_is_taken_on(workspace, aws, machine, role, monkeypatch):
+    """As a pod of EKS with a role of its service account has it: all of it in the environment."""
+    token = workspace.folder / "token"
+    token.write_text("header.payload.signature")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", machine.address)
+    theirs = boto3.Session(region_name="eu-west-1").client("sts", config=botocore.config.Config(
+        signature_version=botocore.UNSIGNED)).assume_role_with_web_identity(
+            RoleArn=role, RoleSessionName="pod-1", WebIdentityToken=token.read_text())["Credentials"]
+    [vendor] = machine.asked
+    machine.asked.clear()
+    configure(workspace, aws.endpoint, None)
+    workspace.environment = {
+        "AWS_ROLE_ARN": role, "AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_SESSION_NAME": "pod-1",
+        "AWS_ENDPOINT_URL_STS": machine.address, "HOME": str(workspace.folder)}
+    name = password(workspace)
+    must(workspace.run("run", "--once"))
+    assert len(aws.value(name)) == 32 and theirs["AccessKeyId"].startswith("ASIA")
+    assert machine.asked == [vendor], "the vendor's client asks the same"
+    token.unlink()
+    done = must(workspace.run("rotate", name, "--wait", "0"), 1, 3)
+    assert "the web identity token" in done.stderr and str(token) in done.stderr
+
+
+def test_no_credentials_anywhere(workspace, aws):
+    configure(workspace, aws.endpoint, None)
+    workspace.environment = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9", "HOME": str(workspace.folder)}
+    name = password(workspace)
+    done = must(workspace.run("run", "--once", "--wait", "0"), 1, 3)
+    assert "no AWS credentials" in done.stderr and "this machine gives out none" in done.stderr
+    assert workspace.stages(name) == {}
+
+
+@pytest.mark.parametrize("credentials, words", [
+    ("profile: p, webIdentity: {roleArn: 'arn:aws:iam::1:role/x', tokenFile: t}", "exclude each other"),
+    ("assumeRole: {roleArn: turn}", "'roleArn' must be like"),
+    ("assumeRole: {}", "lacks 'roleArn'"),
+    ("assumeRole: {roleArn: 'arn:aws:iam::1:role/x', duration: 5m}", "15m|900s"),
+])
+def test_credentials_that_can_not_be_meant(workspace, aws, credentials, words):
+    configure(workspace, aws.endpoint, f"credentials: {{{credentials}}}")
+    password(workspace)
+    done = must(workspace.run("validate"), 65)
+    assert re.search(words, done.stdout), done.stdout

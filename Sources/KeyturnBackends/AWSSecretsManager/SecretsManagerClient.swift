@@ -31,7 +31,7 @@ struct SecretsManagerClient: Sendable {
         tls = TLSSettings(parameters)
         timeout = parameters.seconds("timeout") ?? 30
         source = try AWSCredentialSource(
-            parameters.map("credentials"), environment: environment, secrets: services.secrets)
+            parameters.map("credentials"), services.forAWS(region: region, tls: tls, timeout: timeout))
         self.services = services
     }
 

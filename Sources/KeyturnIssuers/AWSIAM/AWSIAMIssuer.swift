@@ -26,13 +26,13 @@ package struct AWSIAMIssuer: DisablesKeys, ReportsLastUse, ListsKeys {
         let endpoint = parameters.string("endpoint") ?? services.environment["AWS_ENDPOINT_URL"]
         iam = AWSQueryClient(
             service: "iam", version: "2010-05-08", endpoint: endpoint ?? "https://iam.amazonaws.com/",
-            region: "us-east-1", tls: tls, timeout: timeout, services: services)
+            region: "us-east-1", tls: tls, timeout: timeout, http: services.http, time: services.time)
         sts = AWSQueryClient(
             service: "sts", version: "2011-06-15",
             endpoint: parameters.string("stsEndpoint") ?? endpoint ?? "https://sts.\(region).amazonaws.com/",
-            region: region, tls: tls, timeout: timeout, services: services)
+            region: region, tls: tls, timeout: timeout, http: services.http, time: services.time)
         source = try AWSCredentialSource(
-            parameters.map("credentials"), environment: services.environment, secrets: services.secrets)
+            parameters.map("credentials"), services.forAWS(region: region, tls: tls, timeout: timeout))
     }
 
     package func prepare(_ request: IssueRequest) async throws(SystemError) -> IssuePreparation {

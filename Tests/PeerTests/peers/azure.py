@@ -62,6 +62,7 @@ class Azure:
         self.logins = []  # client ids, in the order of their logins
         self.life = 3599
         self.vault = {}  # versions by name, the oldest first
+        self.page = 2  # versions in one answer at most
         self.bin = {}
         self.applications = {self.client_id: {}}  # passwords by key id
         self.delay = 0.0  # after which a new password is known everywhere, in seconds
@@ -265,7 +266,7 @@ class Azure:
             self.may("list")
             # By id, which is no order of time.
             ordered = sorted(versions, key=lambda version: version.id)
-            start, size = int(query.get("$skiptoken", 0)), min(int(query.get("maxresults", 25)), 2)
+            start, size = int(query.get("$skiptoken", 0)), min(int(query.get("maxresults", 25)), self.page)
             more = start + size < len(ordered)
             link = (f"https://{host}/secrets/{name}/versions?api-version={query['api-version']}"
                     f"&$skiptoken={start + size}&maxresults={size}")

@@ -74,7 +74,7 @@ struct ManagedIdentity: Sendable {
         request.timeouts.connect = .seconds(min(5, timeout))
         // The endpoint is a link-local or loopback address, which no other machine sees.
         let host = (try? RequestAddress(request.url))?.host ?? ""
-        if Self.isLinkLocal(host) { request.tls.allowsInsecure = true }
+        if LinkLocal.contains(host) { request.tls.allowsInsecure = true }
         let response: HTTPResponse
         do throws(HTTPError) { response = try await http.execute(request) } catch {
             let error = SystemError(error, from: Self.name)
@@ -105,11 +105,5 @@ struct ManagedIdentity: Sendable {
         default:
             return SystemError(status: response.status, of: response, from: Self.name, now: time.now()).withoutEffect
         }
-    }
-
-    /// 169.254.0.0/16, RFC 3927.
-    static func isLinkLocal(_ host: String) -> Bool {
-        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "169" && parts[1] == "254" && parts.allSatisfy { UInt8($0) != nil }
     }
 }

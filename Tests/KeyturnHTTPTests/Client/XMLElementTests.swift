@@ -1,10 +1,10 @@
 import KeyturnCore
 import Testing
 
-@testable import KeyturnIssuers
+@testable import KeyturnHTTP
 
 @Suite("XML answers")
-struct XMLAnswerTests {
+struct XMLElementTests {
     private func parse(_ text: String) -> XMLElement? { XMLElement.parse(SecretValue(utf8: text)) }
 
     @Test func elementsTextAndEntities() throws {

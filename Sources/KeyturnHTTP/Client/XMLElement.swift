@@ -8,10 +8,10 @@ package struct XMLElement: Sendable {
     package fileprivate(set) var text = ""
 
     /// The first child of that name.
-    func first(_ name: String) -> XMLElement? { children.first { $0.name == name } }
+    package func first(_ name: String) -> XMLElement? { children.first { $0.name == name } }
 
     /// Walks down by names.
-    func at(_ path: String...) -> XMLElement? {
+    package func at(_ path: String...) -> XMLElement? {
         path.reduce(Optional(self)) { element, name in element?.first(name) }
     }
 

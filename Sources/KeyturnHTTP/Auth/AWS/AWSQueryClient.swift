@@ -1,41 +1,57 @@
 import Foundation
-import KeyturnCore
-import KeyturnHTTP
-import KeyturnSystem
+package import KeyturnCore
 
 /// Calls AWS services that speak the query protocol (IAM, STS): a form goes in, XML comes out.
-struct AWSQueryClient: Sendable {
-    let service: String
-    let version: String
-    let endpoint: String
-    let region: String
-    let tls: TLSSettings
+package struct AWSQueryClient: Sendable {
+    private let service: String
+    private let version: String
+    private let endpoint: String
+    private let region: String
+    private let tls: TLSSettings
     /// Seconds that one request may take.
-    let timeout: Int
-    let services: SystemServices
+    package let timeout: Int
+    private let http: HTTPClient
+    private let time: any Timekeeper
 
-    /// An answer that says no, with the code that the service gave.
-    struct Refusal: Error {
-        let code: String
-        let error: SystemError
+    package init(
+        service: String, version: String, endpoint: String, region: String, tls: TLSSettings, timeout: Int,
+        http: HTTPClient, time: any Timekeeper
+    ) {
+        self.service = service
+        self.version = version
+        self.endpoint = endpoint
+        self.region = region
+        self.tls = tls
+        self.timeout = timeout
+        self.http = http
+        self.time = time
     }
 
+    /// An answer that says no, with the code that the service gave.
+    package struct Refusal: Error {
+        package let code: String
+        package let error: SystemError
+    }
+
+    /// - Parameter credentials: `nil` for a request that is not signed.
     /// - Throws: `SystemError`, or ``Refusal`` for an answer with a code that the caller may know.
-    func call(
-        _ action: String, _ parameters: [(String, String)], as credentials: AWSCredentials
+    package func call(
+        _ action: String, _ parameters: [(String, String)], as credentials: AWSCredentials?
     ) async throws -> XMLElement {
         let fields = [("Action", action), ("Version", version)] + parameters
-        let body = fields.map { "\($0.0)=\(Self.encoded($0.1))" }.joined(separator: "&")
-        var request = HTTPRequest("POST", endpoint, body: SecretValue(utf8: body), tls: tls)
+        let body = FormBody.encode(fields.map { (name: $0.0, value: $0.1) })
+        var request = HTTPRequest("POST", endpoint, body: body, tls: tls)
         request.timeouts.total = .seconds(timeout)
         // Each call that creates something creates one more.
         request.mayRepeat = !action.hasPrefix("Create")
         request.set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
         let response: HTTPResponse
         do throws(HTTPError) {
-            let signed = try SigV4(credentials: credentials, region: region, service: service).sign(
-                request, at: services.time.now())
-            response = try await services.http.execute(signed)
+            if let credentials {
+                request = try SigV4(credentials: credentials, region: region, service: service).sign(
+                    request, at: time.now())
+            }
+            response = try await http.execute(request)
         } catch { throw SystemError(error, from: "AWS \(service)") }
         let answer = XMLElement.parse(response.body)
         guard response.isSuccess else {
@@ -51,7 +67,7 @@ struct AWSQueryClient: Sendable {
 
     private func refusal(_ code: String, _ response: HTTPResponse) -> Refusal {
         let general = SystemError(
-            status: response.status, of: response, from: "AWS \(service)", now: services.time.now())
+            status: response.status, of: response, from: "AWS \(service)", now: time.now())
         let retryAfter = general.retryAfter
         // Only words that the services document are repeated.
         let error: SystemError =
@@ -78,11 +94,4 @@ struct AWSQueryClient: Sendable {
             }
         return Refusal(code: code, error: error)
     }
-
-    private static func encoded(_ text: String) -> String {
-        text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? ""
-    }
-
-    private static let unreserved = CharacterSet(
-        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 }
