@@ -6,6 +6,6 @@ enum Targets {
         let folder = try ScratchFolder()
         return age + keys + schedules + texts + [try policy(folder), try configuration(folder)]
             + (try systems(folder))
-            + (try momento(folder))
+            + (try momento(folder)) + (try dotenv(folder))
     }
 }

@@ -18,6 +18,8 @@ import threading
 import time
 import uuid
 
+from dotenv import dotenv_values
+
 from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
 from peers.momento import CELL, Momento
@@ -243,9 +245,30 @@ class Files(Backend):
         assert [path.name for path in self.path(subject).parent.glob(".keyturn-tmp-*")] == []
 
 
+class Dotenv(Backend):
+    """All secrets are variables of one file."""
+    name = "env"
+
+    def configuration(self):
+        self.file = self.world.space.folder / "var/env/app/.env"
+        return "env: {type: dotenv, directory: var/env}"
+
+    def variable(self, subject):
+        return "KEY_" + subject.name.translate(str.maketrans("/-", "__"))
+
+    def target(self, subject):
+        return f", path: app/.env#{self.variable(subject)}"
+
+    def read(self, subject):
+        return dotenv_values(self.file).get(self.variable(subject)) if self.file.exists() else None
+
+    def settled(self, subject, versions):
+        assert [path.name for path in self.file.parent.iterdir()] == [".env"]
+
+
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys]
-BACKENDS = [Vault, Bao, SecretsManager, Files]
+BACKENDS = [Vault, Bao, SecretsManager, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 
