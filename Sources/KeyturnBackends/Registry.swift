@@ -14,6 +14,7 @@ package enum BackendRegistry {
         FileVaultBackend.type,
         VaultKV2Backend.type,
         AWSSecretsManagerBackend.type,
+        AWSSSMParameterBackend.type,
         AzureKeyVaultBackend.type,
         FileBackend.type,
         DotenvBackend.type,

@@ -228,6 +228,30 @@ class SecretsManager(Backend):
         assert labels["AWSCURRENT"] == 1 and labels["keyturn-pending"] == 0, (subject.name, stages)
 
 
+class ParameterStore(Backend):
+    name = "ssm"
+
+    def configuration(self):
+        self.client = self.world.aws.client("ssm")
+        return (f"ssm: {{type: aws-ssm-parameter, region: eu-west-1, "
+                f"endpoint: '{self.world.aws_proxy.address}', credentials: {CREDENTIALS}}}")
+
+    def target(self, subject):
+        return f", path: /{subject.name}"
+
+    def read(self, subject):
+        try:
+            return self.client.get_parameter(Name=f"/{subject.name}", WithDecryption=True)["Parameter"]["Value"]
+        except self.client.exceptions.ParameterNotFound:
+            return None
+
+    def settled(self, subject, versions):
+        listed = self.client.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{subject.name}")["TagList"]
+        tags = {tag["Key"]: tag["Value"] for tag in listed}
+        newest = self.client.get_parameter(Name=f"/{subject.name}")["Parameter"]["Version"]
+        assert tags["keyturn:parameter-version"] == str(newest), (subject.name, tags, newest)
+
+
 class Files(Backend):
     name = "files"
 
@@ -268,7 +292,7 @@ class Dotenv(Backend):
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys]
-BACKENDS = [Vault, Bao, SecretsManager, Files, Dotenv]
+BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 
