@@ -16,6 +16,8 @@ package enum BackendRegistry {
         AWSSecretsManagerBackend.type,
         AWSSSMParameterBackend.type,
         AzureKeyVaultBackend.type,
+        KubernetesSecretBackend.type,
+        GitHubActionsSecretBackend.type,
         FileBackend.type,
         DotenvBackend.type,
         CommandBackend.type,

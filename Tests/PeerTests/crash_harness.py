@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 
 from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
+from peers.kubernetes_api import KubernetesAPI
 from peers.momento import CELL, Momento
 from peers.system_calls import SystemCalls
 from programs import CommandIssuer, Ambush
@@ -252,6 +253,34 @@ class ParameterStore(Backend):
         assert tags["keyturn:parameter-version"] == str(newest), (subject.name, tags, newest)
 
 
+class KubernetesSecrets(Backend):
+    """All secrets are keys of one Secret."""
+    name = "kube"
+
+    def configuration(self):
+        config = self.world.space.folder / "kubeconfig"
+        config.write_text(json.dumps({
+            "current-context": "one", "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+            "clusters": [{"name": "one", "cluster": {"server": self.world.kube_proxy.address}}],
+            "users": [{"name": "one", "user": {"token": "root"}}]}))
+        config.chmod(0o600)
+        return "kube: {type: kubernetes-secret, kubeconfig: kubeconfig, namespace: payments}"
+
+    def key(self, subject):
+        return subject.name.replace("/", ".")
+
+    def target(self, subject):
+        return f", path: keys#{self.key(subject)}"
+
+    def read(self, subject):
+        return self.world.kube.value("payments", "keys", self.key(subject))
+
+    def settled(self, subject, versions):
+        annotations = self.world.kube.secrets["payments", "keys"]["metadata"]["annotations"]
+        marked = [mark for mark in map(json.loads, annotations.values()) if mark["secret"] == subject.name]
+        assert [versions[mark["version"]] for mark in marked] == ["current"], (subject.name, marked, versions)
+
+
 class Files(Backend):
     name = "files"
 
@@ -292,7 +321,7 @@ class Dotenv(Backend):
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys]
-BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, Files, Dotenv]
+BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 
@@ -333,7 +362,9 @@ class World:
         self.bao_proxy, self.aws_proxy = FaultProxy(bao.port), FaultProxy(aws.port)
         self.momento = Momento()
         self.momento_proxy = FaultProxy(self.momento.port)
-        self.proxies = self.bao_proxy, self.aws_proxy, self.momento_proxy
+        self.kube = KubernetesAPI()
+        self.kube_proxy = FaultProxy(self.kube.port)
+        self.proxies = self.bao_proxy, self.aws_proxy, self.momento_proxy, self.kube_proxy
         self.random = random.Random(seed)
         self.counts = collections.Counter()
         self.space = Workspace(site or self.folder / "site")
@@ -366,6 +397,7 @@ class World:
         for proxy in self.proxies:
             proxy.stop()
         self.momento.stop()
+        self.kube.stop()
 
     # Runs and kills.
 

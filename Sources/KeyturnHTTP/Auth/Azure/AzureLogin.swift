@@ -96,7 +96,8 @@ package struct AzureLogin: Sendable {
                 resource: resource)
         case .federated(let tenant, let clientID, let file):
             answer = try await endpoint.logIn(
-                tenant: tenant, clientID: clientID, proof: .assertion(try Self.federatedToken(file)),
+                tenant: tenant, clientID: clientID,
+                proof: .assertion(try LaidDownToken.read(file, as: "the federated token")),
                 resource: resource)
         case .managed(let identity): return try await identity.logIn(resource: resource)
         }
@@ -104,20 +105,6 @@ package struct AzureLogin: Sendable {
         case .token(let token): return token
         case .refused(let refusal): throw refusal.error
         }
-    }
-
-    /// Read anew each time: whoever writes the file replaces it before it expires. Kubernetes lays it down with a mode of
-    /// its own, in a folder of the pod.
-    private static func federatedToken(_ path: String) throws(SystemError) -> SecretValue {
-        guard let data = FileManager.default.contents(atPath: path), data.count <= 64 * 1024,
-            let text = String(data: data, encoding: .utf8)?.trimmingCharacters(in: .whitespacesAndNewlines),
-            !text.isEmpty
-        else {
-            throw SystemError(
-                .misconfigured, "the federated token in \(path) can't be read",
-                advice: "see whether the file is there and Keyturn's user may read it")
-        }
-        return SecretValue(utf8: text)
     }
 
     /// The parameters that every Azure system takes under `auth`.
