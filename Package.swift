@@ -12,6 +12,7 @@ let strict: [SwiftSetting] = [
 
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -33,13 +34,15 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .target(name: "Age", dependencies: [crypto, cryptoExtras], swiftSettings: strict),
         .target(name: "KeyturnCore", dependencies: [crypto], swiftSettings: strict),
         .target(
             name: "KeyturnPolicy",
-            dependencies: ["KeyturnCore", crypto, .product(name: "Yams", package: "Yams")],
+            dependencies: ["KeyturnCore", "KeyturnYAML", crypto, yams],
             swiftSettings: strict
         ),
+        .target(name: "KeyturnYAML", dependencies: [yams], swiftSettings: strict),
         .target(
             name: "KeyturnEngine",
             dependencies: ["KeyturnCore", logging],
@@ -71,7 +74,9 @@ let package = Package(
         ),
         .target(
             name: "KeyturnBackends",
-            dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "Age", crypto],
+            dependencies: [
+                "KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "KeyturnYAML", "Age", "CSodium", crypto, yams,
+            ],
             swiftSettings: strict
         ),
         .target(
@@ -147,7 +152,9 @@ let package = Package(
         ),
         .testTarget(
             name: "KeyturnBackendsTests",
-            dependencies: ["KeyturnCore", "KeyturnBackends", "KeyturnSystem", "Age", "TestSupport"],
+            dependencies: [
+                "KeyturnCore", "KeyturnBackends", "KeyturnHTTP", "KeyturnSystem", "Age", "CSodium", "TestSupport",
+            ],
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(

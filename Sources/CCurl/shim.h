@@ -23,6 +23,12 @@ static inline CURLcode keyturn_setopt_pointer(CURL *handle, CURLoption option, v
     return curl_easy_setopt(handle, option, value);
 }
 
+/* libcurl copies the bytes. */
+static inline CURLcode keyturn_setopt_blob(CURL *handle, CURLoption option, const void *data, size_t length) {
+    struct curl_blob blob = {(void *)data, length, CURL_BLOB_COPY};
+    return curl_easy_setopt(handle, option, &blob);
+}
+
 static inline CURLcode keyturn_setopt_list(CURL *handle, CURLoption option, struct curl_slist *value) {
     return curl_easy_setopt(handle, option, value);
 }

@@ -14,8 +14,12 @@ package enum BackendRegistry {
         FileVaultBackend.type,
         VaultKV2Backend.type,
         AWSSecretsManagerBackend.type,
+        AWSSSMParameterBackend.type,
         AzureKeyVaultBackend.type,
+        KubernetesSecretBackend.type,
+        GitHubActionsSecretBackend.type,
         FileBackend.type,
+        DotenvBackend.type,
         CommandBackend.type,
     ]
 

@@ -15,9 +15,11 @@ package enum AtomicFile {
     /// - Parameters:
     ///   - mode: permission bits of the new file.
     ///   - owner: user and group ids it is given before it appears; `nil` leaves them.
-    /// - Throws: `local`, with nothing left behind.
+    ///   - confirm: is asked last, before the file appears.
+    /// - Throws: `local`, with nothing left behind; what `confirm` throws.
     package static func write(
-        _ value: SecretValue, to path: String, mode: UInt32 = 0o600, owner: (user: UInt32?, group: UInt32?)? = nil
+        _ value: SecretValue, to path: String, mode: UInt32 = 0o600, owner: (user: UInt32?, group: UInt32?)? = nil,
+        confirm: () throws(SystemError) -> Void = {}
     ) throws(SystemError) {
         let folder = folder(of: path)
         let temporary = "\(temporaryPath(of: path))\(UInt64.random(in: .min ... .max))"
@@ -33,6 +35,7 @@ package enum AtomicFile {
             }
             guard fchmod(descriptor, mode) == 0 else { throw failure("set the mode of \(path)") }
             guard fsync(descriptor) == 0 else { throw failure("sync \(path)") }
+            try confirm()
             guard rename(temporary, path) == 0 else { throw failure("put \(path) in place") }
         } catch {
             unlink(temporary)
@@ -120,6 +123,18 @@ package enum AtomicFile {
     private static func isFolder(_ path: String) -> Bool {
         var information = stat()
         return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Runs `body` while nobody else who asks does so for the same folder, in this process or another. It is the folder
+    /// itself that is locked, so that nothing is left beside what lies there.
+    package static func locked<Result>(
+        _ folder: String, _ body: () throws(SystemError) -> Result
+    ) throws(SystemError) -> Result {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("open the folder \(folder)") }
+        defer { close(descriptor) }
+        guard flock(descriptor, LOCK_EX) == 0 else { throw failure("lock the folder \(folder)") }
+        return try body()
     }
 
     package static func syncFolder(_ path: String) throws(SystemError) {

@@ -64,11 +64,13 @@ extension Targets {
             ])
         let manager = try backend(
             "aws-secrets-manager", ["region": .string("eu-west-1"), "endpoint": .string(address)])
+        let parameters = try backend(
+            "aws-ssm-parameter", ["region": .string("eu-west-1"), "endpoint": .string(address)])
         guard let iamType = IssuerRegistry.all.first(where: { $0.description.type == "aws-iam-access-key" }) else {
             throw Violation("there is no issuer of AWS")
         }
         let iam = try iamType.make("iam", ["region": .string("eu-west-1"), "endpoint": .string(address)], services)
-        return try azure(oracle, address, services, words) + [
+        return try azure(oracle, address, services, words) + kubernetes(oracle, address, services, folder, words) + [
             FuzzTarget("vault-answer", words: words + ["\"data\":", "\"metadata\":", "\"version\":"], share: 0.05) {
                 bytes in
                 oracle.answer(bytes)
@@ -79,6 +81,13 @@ extension Targets {
             ) { bytes in
                 oracle.answer(bytes)
                 try await drive(manager)
+            },
+            FuzzTarget(
+                "parameter-store-answer", words: words + ["\"Parameter\":", "\"Value\":", "\"Version\":1"],
+                share: 0.05
+            ) { bytes in
+                oracle.answer(bytes)
+                try await drive(parameters, at: "/team/key")
             },
             FuzzTarget(
                 "iam-answer", words: ["<", ">", "</", "<AccessKey>", "<AccessKeyId>", "&", "<Error>", "<Code>"],

@@ -4,8 +4,8 @@ import TestSupport
 enum Targets {
     static func all() throws -> [FuzzTarget] {
         let folder = try ScratchFolder()
-        return age + keys + schedules + texts + [try policy(folder), try configuration(folder)]
+        return age + keys + schedules + texts + [kubeconfig] + [try policy(folder), try configuration(folder)]
             + (try systems(folder))
-            + (try momento(folder))
+            + (try momento(folder)) + (try dotenv(folder))
     }
 }

@@ -18,8 +18,11 @@ import threading
 import time
 import uuid
 
+from dotenv import dotenv_values
+
 from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
+from peers.kubernetes_api import KubernetesAPI
 from peers.momento import CELL, Momento
 from peers.system_calls import SystemCalls
 from programs import CommandIssuer, Ambush
@@ -226,6 +229,58 @@ class SecretsManager(Backend):
         assert labels["AWSCURRENT"] == 1 and labels["keyturn-pending"] == 0, (subject.name, stages)
 
 
+class ParameterStore(Backend):
+    name = "ssm"
+
+    def configuration(self):
+        self.client = self.world.aws.client("ssm")
+        return (f"ssm: {{type: aws-ssm-parameter, region: eu-west-1, "
+                f"endpoint: '{self.world.aws_proxy.address}', credentials: {CREDENTIALS}}}")
+
+    def target(self, subject):
+        return f", path: /{subject.name}"
+
+    def read(self, subject):
+        try:
+            return self.client.get_parameter(Name=f"/{subject.name}", WithDecryption=True)["Parameter"]["Value"]
+        except self.client.exceptions.ParameterNotFound:
+            return None
+
+    def settled(self, subject, versions):
+        listed = self.client.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{subject.name}")["TagList"]
+        tags = {tag["Key"]: tag["Value"] for tag in listed}
+        newest = self.client.get_parameter(Name=f"/{subject.name}")["Parameter"]["Version"]
+        assert tags["keyturn:parameter-version"] == str(newest), (subject.name, tags, newest)
+
+
+class KubernetesSecrets(Backend):
+    """All secrets are keys of one Secret."""
+    name = "kube"
+
+    def configuration(self):
+        config = self.world.space.folder / "kubeconfig"
+        config.write_text(json.dumps({
+            "current-context": "one", "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+            "clusters": [{"name": "one", "cluster": {"server": self.world.kube_proxy.address}}],
+            "users": [{"name": "one", "user": {"token": "root"}}]}))
+        config.chmod(0o600)
+        return "kube: {type: kubernetes-secret, kubeconfig: kubeconfig, namespace: payments}"
+
+    def key(self, subject):
+        return subject.name.replace("/", ".")
+
+    def target(self, subject):
+        return f", path: keys#{self.key(subject)}"
+
+    def read(self, subject):
+        return self.world.kube.value("payments", "keys", self.key(subject))
+
+    def settled(self, subject, versions):
+        annotations = self.world.kube.secrets["payments", "keys"]["metadata"]["annotations"]
+        marked = [mark for mark in map(json.loads, annotations.values()) if mark["secret"] == subject.name]
+        assert [versions[mark["version"]] for mark in marked] == ["current"], (subject.name, marked, versions)
+
+
 class Files(Backend):
     name = "files"
 
@@ -243,9 +298,30 @@ class Files(Backend):
         assert [path.name for path in self.path(subject).parent.glob(".keyturn-tmp-*")] == []
 
 
+class Dotenv(Backend):
+    """All secrets are variables of one file."""
+    name = "env"
+
+    def configuration(self):
+        self.file = self.world.space.folder / "var/env/app/.env"
+        return "env: {type: dotenv, directory: var/env}"
+
+    def variable(self, subject):
+        return "KEY_" + subject.name.translate(str.maketrans("/-", "__"))
+
+    def target(self, subject):
+        return f", path: app/.env#{self.variable(subject)}"
+
+    def read(self, subject):
+        return dotenv_values(self.file).get(self.variable(subject)) if self.file.exists() else None
+
+    def settled(self, subject, versions):
+        assert [path.name for path in self.file.parent.iterdir()] == [".env"]
+
+
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys]
-BACKENDS = [Vault, Bao, SecretsManager, Files]
+BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 
@@ -286,7 +362,9 @@ class World:
         self.bao_proxy, self.aws_proxy = FaultProxy(bao.port), FaultProxy(aws.port)
         self.momento = Momento()
         self.momento_proxy = FaultProxy(self.momento.port)
-        self.proxies = self.bao_proxy, self.aws_proxy, self.momento_proxy
+        self.kube = KubernetesAPI()
+        self.kube_proxy = FaultProxy(self.kube.port)
+        self.proxies = self.bao_proxy, self.aws_proxy, self.momento_proxy, self.kube_proxy
         self.random = random.Random(seed)
         self.counts = collections.Counter()
         self.space = Workspace(site or self.folder / "site")
@@ -319,6 +397,7 @@ class World:
         for proxy in self.proxies:
             proxy.stop()
         self.momento.stop()
+        self.kube.stop()
 
     # Runs and kills.
 

@@ -829,7 +829,7 @@ def test_rights_at_aws_name_every_call(workspace, aws):
     user, subject = (f"u{uuid.uuid4().hex[:8]}" for _ in range(2))
     iam = aws.client("iam")
     iam.create_user(UserName=user)
-    for name in ("aws-iam-access-key", "aws-secrets-manager"):
+    for name in ("aws-iam-access-key", "aws-secrets-manager", "aws-ssm-parameter"):
         document = json.loads((ROOT / f"deploy/rights/{name}.json").read_text())
         for statement in document["Statement"]:
             statement["Resource"] = "*"
@@ -840,7 +840,8 @@ def test_rights_at_aws_name_every_call(workspace, aws):
     credentials = "credentials: {accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
     workspace.configure(
         issuers=f"iam: {{type: aws-iam-access-key, region: eu-west-1, endpoint: '{aws.endpoint}', {credentials}}}\n",
-        backends=f"aws: {{type: aws-secrets-manager, region: eu-west-1, endpoint: '{aws.endpoint}', {credentials}}}\n")
+        backends=f"aws: {{type: aws-secrets-manager, region: eu-west-1, endpoint: '{aws.endpoint}', {credentials}}}\n"
+                 f"ssm: {{type: aws-ssm-parameter, region: eu-west-1, endpoint: '{aws.endpoint}', {credentials}}}\n")
     workspace.policy("p", f"""
 secret: payments/{subject}
 issuer: iam
@@ -849,7 +850,7 @@ lifetime: 30d
 rotate: {{every: 20d}}
 grace: 1m
 retire: {{whenUnused: 1m, observe: 1m}}
-backends: [{{name: aws}}]
+backends: [{{name: aws}}, {{name: ssm, path: /payments/{subject}}}]
 """)
     done = workspace.run("run", "--once")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,6 +37,11 @@ package final class ScratchFolder: Sendable {
     /// The content as text; `nil` when there is no such file.
     package func read(_ name: String) -> String? { try? String(contentsOfFile: path(name), encoding: .utf8) }
 
+    /// The content as it lies there, with a byte order mark where it has one; `nil` when there is no such file.
+    package func bytes(_ name: String) -> [UInt8]? {
+        FileManager.default.contents(atPath: path(name)).map { Array($0) }
+    }
+
     /// The permission bits of a file, a folder, or a link itself.
     package func mode(_ name: String) -> UInt32? {
         var information = stat()

@@ -15,11 +15,11 @@ package struct AWSSecretsManagerBackend: Backend {
     private static let currentLabel = "AWSCURRENT"
     private static let previousLabel = "AWSPREVIOUS"
 
-    private let client: SecretsManagerClient
+    private let client: AWSJSONClient
     private let kmsKeyID: String?
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
-        client = try SecretsManagerClient(parameters, services)
+        client = try AWSJSONClient(SecretsManagerWire.service, parameters, services)
         kmsKeyID = parameters.string("kmsKeyId")
     }
 
@@ -208,24 +208,10 @@ extension AWSSecretsManagerBackend {
 
     static let description = BackendDescription(
         type: "aws-secrets-manager", summary: "AWS Secrets Manager.",
-        configuration: ParameterSchema([
-            ParameterField("region", .string(), "The region; AWS_REGION when absent."),
-            ParameterField("endpoint", .url, "Another server, for tests."),
-            ParameterField(
-                "credentials", .object(AWSCredentialSource.schema),
-                "Keyturn's own credential; environment and shared file when absent."),
-            ParameterField("kmsKeyId", .string(), "The KMS key for secrets that Keyturn creates."),
-            ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
-            TLSSettings.caFile, TLSSettings.allowInsecure,
-        ]) { parameters, environment in
-            let names = ["AWS_REGION", "AWS_DEFAULT_REGION"]
-            guard parameters["region"] == nil, names.allSatisfy({ environment[$0] == nil }) else { return [] }
-            return [
-                ParameterProblem(
-                    path: [], message: "it has no 'region', and AWS_REGION is not set here; set it where Keyturn runs",
-                    isWarning: true)
-            ]
-        }, target: ParameterSchema(),
+        configuration: ParameterSchema(
+            AWSJSONClient.fields
+                + [ParameterField("kmsKeyId", .string(), "The KMS key for secrets that Keyturn creates.")],
+            check: AWSJSONClient.regionProblems), target: ParameterSchema(),
         traits: BackendTraits(staging: .unseen, readsBack: true, lists: true, destroys: false)
     ) { path in
         let allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_+=.@-"

@@ -2,9 +2,28 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import Foundation
+import KeyturnCore
 
-/// Questions and answers of AWS Secrets Manager, with the service's own member names.
+/// Questions and answers of AWS Secrets Manager, with the service's own member names. Source: the API reference,
+/// 2017-10-17.
 enum SecretsManagerWire {
+    static let service = AWSJSONClient.Service(
+        name: "AWS Secrets Manager", code: "secretsmanager", target: "secretsmanager",
+        endpointVariable: "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        refusals: [
+            "ResourceNotFoundException": .init(code: .notFound, words: "there is no such secret or version"),
+            "ResourceExistsException": .init(
+                code: .conflict, words: "the secret or version exists with another value"),
+            "InvalidRequestException": .init(
+                code: .badRequest, words: "the secret's state does not allow it",
+                advice: "see whether it is to be deleted"),
+            "InvalidParameterException": .init(code: .badRequest, words: "a parameter is refused"),
+            "DecryptionFailure": noKey, "EncryptionFailure": noKey,
+        ])
+
+    private static let noKey = AWSJSONClient.Refusal(
+        code: .forbidden, words: "the KMS key can't be used", advice: "check its state and policy")
+
     struct Named: Encodable { let SecretId: String }
 
     struct GetValue: Encodable {

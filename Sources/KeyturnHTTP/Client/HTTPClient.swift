@@ -4,7 +4,7 @@ import Foundation
 import Synchronization
 
 /// One asynchronous HTTP client over libcurl's multi interface: connections are kept and shared, HTTP/2 where the server
-/// speaks it, redirects are never followed, certificates are always verified.
+/// speaks it, redirects are never followed, certificates are verified.
 ///
 /// One thread owns all of libcurl's handles. Requests reach it through a queue, and a cancelled task takes its transfer
 /// off. See https://curl.se/libcurl/c/libcurl-multi.html.

@@ -54,13 +54,19 @@ package struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable
     package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
-/// How far a server is trusted. Verification is always on.
+/// How far a server is trusted.
 package struct TLSSettings: Sendable, Hashable {
     /// PEM file of certificate authorities in place of the system's.
     package var caFile: String?
     /// PEM files with which we show who we are.
     package var certificateFile: String?
     package var keyFile: String?
+    /// The same three as texts, which go before the files.
+    package var caPEM: PEMText?
+    package var certificatePEM: PEMText?
+    package var keyPEM: PEMText?
+    /// Whether the server's certificate may be anybody's. It is verified all the same unless `allowsInsecure`.
+    package var skipsVerification = false
     /// Whether plain `http://` may go further than this machine.
     package var allowsInsecure = false
 
@@ -72,4 +78,15 @@ package struct TLSSettings: Sendable, Hashable {
         self.keyFile = keyFile
         self.allowsInsecure = allowsInsecure
     }
+}
+
+/// Certificates or a key in PEM, which may be secret.
+package struct PEMText: Sendable, Hashable {
+    package let value: SecretValue
+
+    package init(_ value: SecretValue) { self.value = value }
+
+    package static func == (left: PEMText, right: PEMText) -> Bool { left.value.matches(right.value) }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(value.count) }
 }

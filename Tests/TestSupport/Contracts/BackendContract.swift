@@ -6,17 +6,22 @@ import Testing
 package struct BackendSubject: Sendable {
     package let backend: any Backend
     package let target: BackendTarget
+    /// The path of another target.
+    package let other: String
     /// What a consumer gets, read without the backend where that can be done.
     package let consumed: @Sendable () async throws -> String?
     /// Somebody else writes a value and makes it current.
     package let overwrite: @Sendable (String) async throws -> Void
 
+    /// - Parameter other: where a system has a grammar of its own for paths.
     package init(
-        _ backend: any Backend, at target: BackendTarget, consumed: @escaping @Sendable () async throws -> String?,
+        _ backend: any Backend, at target: BackendTarget, other: String? = nil,
+        consumed: @escaping @Sendable () async throws -> String?,
         overwrite: @escaping @Sendable (String) async throws -> Void
     ) {
         self.backend = backend
         self.target = target
+        self.other = other ?? "\(target.path)-other"
         self.consumed = consumed
         self.overwrite = overwrite
     }
@@ -257,8 +262,7 @@ package enum BackendContract {
         ContractCheck("targets do not meet") { subject in
             try await subject.put(1)
             let other = BackendTarget(
-                backend: subject.target.backend, path: "\(subject.target.path)-other",
-                parameters: subject.target.parameters)
+                backend: subject.target.backend, path: subject.other, parameters: subject.target.parameters)
             if subject.backend.traits.readsBack {
                 #expect(try await subject.backend.read(.current, at: other) == nil)
             }

@@ -61,7 +61,7 @@ struct AWSContainerCredentials: Sendable {
         }
         switch authorization {
         case .text(let token): request.set("Authorization", token)
-        case .file(let path): request.set("Authorization", try TokenFile.read(path, "the container's token"))
+        case .file(let path): request.set("Authorization", try LaidDownToken.read(path, as: "the container's token"))
         case nil: break
         }
         request.tls.allowsInsecure = Self.agents.contains(host)

@@ -64,7 +64,7 @@ package struct AWSCredentialSource: Sendable {
             CredentialCache(time: services.time) { () async throws(SystemError) in
                 try await sts.assume(
                     role, sessionName: session ?? Self.sessionName,
-                    webIdentity: try TokenFile.read(file, "the web identity token")
+                    webIdentity: try LaidDownToken.read(file, as: "the web identity token")
                 ).grant(at: services.time.now())
             }
         }

@@ -96,7 +96,8 @@ package struct AzureLogin: Sendable {
                 resource: resource)
         case .federated(let tenant, let clientID, let file):
             answer = try await endpoint.logIn(
-                tenant: tenant, clientID: clientID, proof: .assertion(try TokenFile.read(file, "the federated token")),
+                tenant: tenant, clientID: clientID,
+                proof: .assertion(try LaidDownToken.read(file, as: "the federated token")),
                 resource: resource)
         case .managed(let identity): return try await identity.logIn(resource: resource)
         }
