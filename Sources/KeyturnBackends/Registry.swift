@@ -15,6 +15,7 @@ package enum BackendRegistry {
         VaultKV2Backend.type,
         AWSSecretsManagerBackend.type,
         AzureKeyVaultBackend.type,
+        GCPSecretManagerBackend.type,
         FileBackend.type,
         CommandBackend.type,
     ]
