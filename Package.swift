@@ -54,7 +54,8 @@ let package = Package(
             swiftSettings: strict
         ),
         .target(
-            name: "KeyturnHTTP", dependencies: ["KeyturnCore", "CCurl", crypto, logging], swiftSettings: strict
+            name: "KeyturnHTTP", dependencies: ["KeyturnCore", "CCurl", crypto, cryptoExtras, logging],
+            swiftSettings: strict
         ),
         .target(
             name: "KeyturnSystem",
@@ -96,7 +97,7 @@ let package = Package(
             swiftSettings: strict
         ),
         .target(
-            name: "TestSupport", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem"],
+            name: "TestSupport", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto, cryptoExtras],
             path: "Tests/TestSupport", swiftSettings: strict
         ),
         .target(
@@ -143,7 +144,7 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
-            name: "KeyturnHTTPTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "TestSupport"],
+            name: "KeyturnHTTPTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(

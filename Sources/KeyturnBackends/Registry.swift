@@ -18,6 +18,7 @@ package enum BackendRegistry {
         AzureKeyVaultBackend.type,
         KubernetesSecretBackend.type,
         GitHubActionsSecretBackend.type,
+        GCPSecretManagerBackend.type,
         FileBackend.type,
         DotenvBackend.type,
         CommandBackend.type,

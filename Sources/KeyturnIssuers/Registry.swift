@@ -15,6 +15,7 @@ package enum IssuerRegistry {
         AWSIAMIssuer.type,
         AzureEntraIssuer.type,
         AzureStorageIssuer.type,
+        GCPServiceAccountKeyIssuer.type,
         MomentoIssuer.type,
         MomentoV1Issuer.type,
         CommandIssuer.type,

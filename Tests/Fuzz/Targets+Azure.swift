@@ -68,7 +68,7 @@ extension Targets {
         ]
     }
 
-    private static func drive(_ issuer: any Issuer, _ parameters: Parameters) async throws {
+    static func drive(_ issuer: any Issuer, _ parameters: Parameters) async throws {
         let request = IssueRequest(
             lineage: Lineage(
                 secret: try SecretName("team/key"), version: 2, nonce: String(repeating: "0", count: 32)),

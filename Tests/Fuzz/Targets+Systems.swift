@@ -70,7 +70,10 @@ extension Targets {
             throw Violation("there is no issuer of AWS")
         }
         let iam = try iamType.make("iam", ["region": .string("eu-west-1"), "endpoint": .string(address)], services)
-        return try azure(oracle, address, services, words) + kubernetes(oracle, address, services, folder, words) + [
+        let others =
+            try azure(oracle, address, services, words) + kubernetes(oracle, address, services, folder, words)
+            + google(oracle, address, folder, words)
+        return others + [
             FuzzTarget("vault-answer", words: words + ["\"data\":", "\"metadata\":", "\"version\":"], share: 0.05) {
                 bytes in
                 oracle.answer(bytes)
