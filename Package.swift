@@ -33,6 +33,8 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "PostgresClient", dependencies: ["CPostgres"], swiftSettings: strict),
         .target(name: "Age", dependencies: [crypto, cryptoExtras], swiftSettings: strict),
         .target(name: "KeyturnCore", dependencies: [crypto], swiftSettings: strict),
         .target(
@@ -64,7 +66,7 @@ let package = Package(
         .target(
             name: "KeyturnIssuers",
             dependencies: [
-                "KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto, cryptoExtras,
+                "KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "PostgresClient", crypto, cryptoExtras,
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             exclude: ["Momento/Messages/auth.proto"], swiftSettings: strict
@@ -137,6 +139,7 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"], swiftSettings: strict),
         .testTarget(
             name: "KeyturnHTTPTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: strict

@@ -17,6 +17,7 @@ package enum IssuerRegistry {
         AzureStorageIssuer.type,
         MomentoIssuer.type,
         MomentoV1Issuer.type,
+        PostgreSQLRoleIssuer.type,
         CommandIssuer.type,
     ]
 
