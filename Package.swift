@@ -34,7 +34,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-        .target(name: "PostgresClient", dependencies: ["CPostgres"], swiftSettings: strict),
+        .target(name: "PostgresClient", dependencies: ["KeyturnCore", "CPostgres"], swiftSettings: strict),
         .target(name: "Age", dependencies: [crypto, cryptoExtras], swiftSettings: strict),
         .target(name: "KeyturnCore", dependencies: [crypto], swiftSettings: strict),
         .target(

@@ -18,6 +18,7 @@ package enum IssuerRegistry {
         MomentoIssuer.type,
         MomentoV1Issuer.type,
         PostgreSQLRoleIssuer.type,
+        RedisACLIssuer.type,
         CommandIssuer.type,
     ]
 

@@ -1,4 +1,5 @@
 import CPostgres
+package import KeyturnCore
 
 #if canImport(Glibc)
     import Glibc
@@ -9,9 +10,9 @@ import CPostgres
 /// The documentation of libpq: https://www.postgresql.org/docs/current/libpq.html
 package final class PostgresConnection {
     private let handle: OpaquePointer
-    private let patience: PostgresPatience
+    private let patience: Patience
 
-    private init(_ handle: OpaquePointer, _ patience: PostgresPatience) {
+    private init(_ handle: OpaquePointer, _ patience: Patience) {
         self.handle = handle
         self.patience = patience
     }
@@ -20,7 +21,7 @@ package final class PostgresConnection {
 
     /// - Parameter settings: keywords of connections with their values, none of which goes through a connection string.
     package static func connect(
-        _ settings: [(keyword: String, value: String)], _ patience: PostgresPatience
+        _ settings: [(keyword: String, value: String)], _ patience: Patience
     ) throws(PostgresError) -> PostgresConnection {
         var keywords: [UnsafePointer<CChar>?] = []
         var values: [UnsafePointer<CChar>?] = []
@@ -156,7 +157,7 @@ package final class PostgresConnection {
     private func wait(for event: Int32, sent: Bool) throws(PostgresError) {
         while true {
             let slice: Int32
-            do throws(PostgresPatience.Interruption) { slice = try patience.slice() } catch {
+            do throws(Patience.Interruption) { slice = try patience.slice() } catch {
                 throw error == .cancelled ? .cancelled(sent: sent) : .timedOut(sent: sent)
             }
             var descriptor = pollfd(fd: PQsocket(handle), events: Int16(event), revents: 0)

@@ -22,6 +22,7 @@ from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
 from peers.momento import CELL, Momento
 from peers.postgresql import PostgreSQL
+from peers.redis import Redis
 from peers.system_calls import SystemCalls
 from programs import CommandIssuer, Ambush
 from workspace import Workspace
@@ -191,6 +192,30 @@ class Roles(Issuer):
         return value.split(":")[2].split("@")[0]
 
 
+class Users(Issuer):
+    """Users of Redis, which may have several passwords; no proxy sees what is said."""
+    name = "redis"
+    serves_itself = True
+
+    def configuration(self):
+        self.server = self.world.server(Redis)
+        return (f"redis: {{type: redis-acl, addresses: ['{self.server.address}'], "
+                f"password: {{env: KT_REDIS}}}}")
+
+    def environment(self):
+        return {"KT_REDIS": self.server.admin_password}
+
+    def issue(self, subject):
+        subject.user = self.server.add_user()
+        return f"issue: {{user: {subject.user}}}\n"
+
+    def works(self, subject, value):
+        return self.server.accepts(subject.user, value)
+
+    def keys(self, subject):
+        return {text[:16] for text in self.server.hashes(subject.user)}
+
+
 class Backend:
     name = ""
 
@@ -280,7 +305,7 @@ class Files(Backend):
 
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
-ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles]
+ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles, Users]
 BACKENDS = [Vault, Bao, SecretsManager, Files]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")

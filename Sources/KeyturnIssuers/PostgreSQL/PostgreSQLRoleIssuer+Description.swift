@@ -48,7 +48,7 @@ extension PostgreSQLRoleIssuer {
                     "Two roles that take turns; the first gets a password first."),
                 ParameterField("user", .string(), "One role, whose old password stops when the new one is set."),
                 ParameterField(
-                    "format", .choice(["password", "json", "url"]),
+                    "format", .choice(LoginMaterial.formats),
                     "What the value is; json with two roles and password with one when absent."),
                 ParameterField(
                     "database", .string(), "Where consumers connect and passwords are tried; the issuer's when absent."),
@@ -61,7 +61,7 @@ extension PostgreSQLRoleIssuer {
                     "iterations", .integer(4096...1_000_000), "Rounds of the verifier; 4096 when absent."),
             ] + PasswordRules.fields),
         traits: IssuerTraits(kind: .chosen, keyLimit: 2, checks: true),
-        fields: ["user", "password", "url", "host", "port", "database"], check: problems)
+        fields: LoginMaterial.fields + ["database"], check: problems)
 
     @Sendable private static func problems(
         _ configuration: Parameters, _ issue: Parameters, _ lifetime: Int64?

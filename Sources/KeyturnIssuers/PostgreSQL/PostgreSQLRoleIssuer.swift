@@ -197,9 +197,10 @@ package struct PostgreSQLRoleIssuer: Issuer {
     private func database(_ parameters: Parameters) -> String { parameters.string("database") ?? server.database }
 
     private func material(_ user: String, _ password: SecretValue, _ parameters: Parameters) -> KeyMaterial {
-        RoleChoice.material(
-            user: user, password: password, host: parameters.string("host") ?? server.host,
-            port: parameters.integer("port") ?? server.port, database: database(parameters),
-            format: RoleChoice(parameters).format)
+        let database = database(parameters)
+        return LoginMaterial(
+            scheme: "postgresql", user: user, password: password, host: parameters.string("host") ?? server.host,
+            port: parameters.integer("port") ?? server.port, path: database, more: ["database": database]
+        ).key(as: RoleChoice(parameters).format)
     }
 }

@@ -106,9 +106,8 @@ struct PostgreSQLServer: Sendable {
         _ settings: [(keyword: String, value: String)],
         _ question: @escaping @Sendable (PostgresConnection) throws(PostgresError) -> Answer
     ) async throws(PostgresError) -> Answer {
-        let timeout = timeout
-        let outcome = await BlockingCall.run("postgresql") { cancellation -> Result<Answer, PostgresError> in
-            let patience = PostgresPatience(seconds: timeout) { cancellation.isAsked }
+        let outcome = await BlockingCall.run("postgresql", seconds: timeout) {
+            patience -> Result<Answer, PostgresError> in
             do throws(PostgresError) {
                 return .success(try question(try PostgresConnection.connect(settings, patience)))
             } catch { return .failure(error) }

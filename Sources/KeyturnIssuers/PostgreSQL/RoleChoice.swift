@@ -1,5 +1,4 @@
 import KeyturnCore
-import KeyturnHTTP
 
 /// The roles that a policy names, and how a key of one of them is written down.
 struct RoleChoice: Sendable {
@@ -39,30 +38,4 @@ struct RoleChoice: Sendable {
     }
 
     static func password(of key: KeyHandle) -> SecretValue? { key.material?.fields["password"] ?? key.material?.value }
-
-    static func material(
-        user: String, password: SecretValue, host: String, port: Int, database: String, format: String
-    ) -> KeyMaterial {
-        // The letters of a password are ASCII: the rules see to that.
-        let text = password.exposedText() ?? ""
-        let escaped = [user, text, host, database].map(FormBody.escape)
-        // An IPv6 address stands in brackets, a folder of sockets is escaped like all else.
-        let place = host.contains(":") ? "[\(host)]" : escaped[2]
-        let url = SecretValue(utf8: "postgresql://\(escaped[0]):\(escaped[1])@\(place):\(port)/\(escaped[3])")
-        var json = Array("{\"user\":".utf8) + SecretValue(utf8: user).jsonString
-        json += Array(",\"password\":".utf8) + password.jsonString + [UInt8(ascii: "}")]
-        defer { for index in json.indices { json[index] = 0 } }
-        let value =
-            switch format {
-            case "url": url
-            case "json": SecretValue(json)
-            default: password
-            }
-        return KeyMaterial(
-            value: value,
-            fields: [
-                "user": SecretValue(utf8: user), "password": password, "url": url, "host": SecretValue(utf8: host),
-                "port": SecretValue(utf8: String(port)), "database": SecretValue(utf8: database),
-            ])
-    }
 }

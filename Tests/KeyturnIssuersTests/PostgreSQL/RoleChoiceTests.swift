@@ -8,9 +8,10 @@ import Testing
 @Suite("Roles of PostgreSQL and their keys")
 struct RoleChoiceTests {
     private func material(_ format: String, user: String = "app_a", host: String = "db.example") -> KeyMaterial {
-        RoleChoice.material(
-            user: user, password: SecretValue(utf8: #"p@ss/"wo\rd"#), host: host, port: 5433, database: "shop eu",
-            format: format)
+        LoginMaterial(
+            scheme: "postgresql", user: user, password: SecretValue(utf8: #"p@ss/"wo\rd"#), host: host, port: 5433,
+            path: "shop eu", more: ["database": "shop eu"]
+        ).key(as: format)
     }
 
     @Test func aValueIsThePasswordOrNamesTheRoleToo() throws {
