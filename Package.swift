@@ -35,6 +35,8 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "PostgresClient", dependencies: ["KeyturnCore", "CPostgres"], swiftSettings: strict),
         .target(name: "Age", dependencies: [crypto, cryptoExtras], swiftSettings: strict),
         .target(name: "KeyturnCore", dependencies: [crypto], swiftSettings: strict),
         .target(
@@ -68,7 +70,7 @@ let package = Package(
         .target(
             name: "KeyturnIssuers",
             dependencies: [
-                "KeyturnCore", "KeyturnHTTP", "KeyturnSystem", crypto, cryptoExtras,
+                "KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "PostgresClient", crypto, cryptoExtras,
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             exclude: ["Momento/Messages/auth.proto"], swiftSettings: strict
@@ -143,6 +145,7 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"], swiftSettings: strict),
         .testTarget(
             name: "KeyturnHTTPTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnSystem", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: strict

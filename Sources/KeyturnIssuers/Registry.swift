@@ -18,6 +18,8 @@ package enum IssuerRegistry {
         GCPServiceAccountKeyIssuer.type,
         MomentoIssuer.type,
         MomentoV1Issuer.type,
+        PostgreSQLRoleIssuer.type,
+        RedisACLIssuer.type,
         CommandIssuer.type,
     ]
 

@@ -7,6 +7,7 @@ import pytest
 
 from peers.aws import AWS
 from peers.openbao import OpenBao
+from peers.postgresql import PostgreSQL
 from workspace import Workspace
 
 
@@ -28,6 +29,15 @@ def bao(scratch):
 @pytest.fixture(scope="session")
 def aws(scratch):
     server = AWS(scratch)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    server = PostgreSQL()
+    server.run("CREATE ROLE trusting LOGIN")
+    server.run("CREATE ROLE barred LOGIN")
     yield server
     server.stop()
 

@@ -24,6 +24,8 @@ from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
 from peers.kubernetes_api import KubernetesAPI
 from peers.momento import CELL, Momento
+from peers.postgresql import PostgreSQL
+from peers.redis import Redis
 from peers.system_calls import SystemCalls
 from programs import CommandIssuer, Ambush
 from workspace import Workspace
@@ -38,12 +40,17 @@ class Issuer:
     name = ""
     json = False  # whether its value is a JSON object
     reports = False  # whether Keyturn can only report what became of a key whose answer was lost
+    serves_itself = False  # whether a server is started for it alone
 
     def __init__(self, world):
         self.world = world
 
     def configuration(self):
         return ""
+
+    def environment(self):
+        """What its references lead to."""
+        return {}
 
     def issue(self, subject):
         """What the policy says under `issue`, as YAML."""
@@ -156,6 +163,60 @@ class MomentoCellKeys(Issuer):
         made = len(self.momento.cell_keys_of(subject.name))
         open_question = bool(entry and entry["rotation"])
         assert made <= len(versions) + told() + open_question, (subject.name, made, versions)
+
+
+class Roles(Issuer):
+    """Two roles of PostgreSQL that take turns; no proxy sees what is said."""
+    name = "postgresql"
+    serves_itself = True
+
+    def configuration(self):
+        self.server = self.world.server(PostgreSQL)
+        return (f"postgresql: {{type: postgresql-role, host: 127.0.0.1, port: {self.server.port}, user: keyturn, "
+                f"password: {{env: KT_POSTGRESQL}}}}")
+
+    def environment(self):
+        return {"KT_POSTGRESQL": self.server.admin_password}
+
+    def issue(self, subject):
+        subject.roles = self.server.add_roles()
+        return f"issue: {{users: {json.dumps(subject.roles)}, format: url}}\n"
+
+    def works(self, subject, value):
+        return self.server.opens(value) in subject.roles
+
+    def account(self, subject, entry, versions, told):
+        held = self.server.verifiers(subject.roles)
+        known = {version["keyId"].split("/")[0] for version in versions if version["stage"] in LIVE}
+        if not (entry and entry["rotation"]):
+            assert set(held) <= known, (subject.name, set(held), versions)
+
+    def secret(self, value):
+        return value.split(":")[2].split("@")[0]
+
+
+class Users(Issuer):
+    """Users of Redis, which may have several passwords; no proxy sees what is said."""
+    name = "redis"
+    serves_itself = True
+
+    def configuration(self):
+        self.server = self.world.server(Redis)
+        return (f"redis: {{type: redis-acl, addresses: ['{self.server.address}'], "
+                f"password: {{env: KT_REDIS}}}}")
+
+    def environment(self):
+        return {"KT_REDIS": self.server.admin_password}
+
+    def issue(self, subject):
+        subject.user = self.server.add_user()
+        return f"issue: {{user: {subject.user}}}\n"
+
+    def works(self, subject, value):
+        return self.server.accepts(subject.user, value)
+
+    def keys(self, subject):
+        return {text[:16] for text in self.server.hashes(subject.user)}
 
 
 class Backend:
@@ -320,7 +381,7 @@ class Dotenv(Backend):
 
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
-ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys]
+ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles, Users]
 BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
@@ -368,13 +429,16 @@ class World:
         self.random = random.Random(seed)
         self.counts = collections.Counter()
         self.space = Workspace(site or self.folder / "site")
-        self.issuers = [kind(self) for kind in ISSUERS]
+        self.servers = {}
+        self.issuers = [kind(self) for kind in ISSUERS if kinds is None or kind in kinds or not kind.serves_itself]
         self.backends = [kind(self) for kind in BACKENDS]
         self.space.configure(
             issuers="".join(f"{system.configuration()}\n" for system in self.issuers),
             backends="".join(f"{system.configuration()}\n" for system in self.backends))
         self.space.environment = {
             **references(aws), "KT_MOMENTO": self.momento.admin_key, "KT_MOMENTO_V1": self.momento.admin_v1}
+        for issuer in self.issuers:
+            self.space.environment |= issuer.environment()
         self.subjects = []
         self.database = self.space.folder / "var/keyturn.db"
         self.audit = AuditReader(self.database)
@@ -398,6 +462,14 @@ class World:
             proxy.stop()
         self.momento.stop()
         self.kube.stop()
+        for server in self.servers.values():
+            server.stop()
+
+    def server(self, kind):
+        """The one of this kind, started when it is first asked for."""
+        if kind not in self.servers:
+            self.servers[kind] = kind()
+        return self.servers[kind]
 
     # Runs and kills.
 

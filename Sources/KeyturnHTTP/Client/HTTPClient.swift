@@ -59,7 +59,7 @@ package final class HTTPClient: Sendable {
         curl_multi_wakeup(multi.handle)
     }
 
-    private static let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_DEFAULT)) }()
+    static let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_DEFAULT)) }()
 
     /// Sends a request and waits for its whole answer, whatever its status.
     package func execute(_ request: HTTPRequest) async throws(HTTPError) -> HTTPResponse {

@@ -48,7 +48,7 @@ final class Transfer {
         long(CURLOPT_NOPROGRESS, 1)
         long(CURLOPT_PATH_AS_IS, 1)
         setTimeouts()
-        setSecurity()
+        request.tls.apply(to: handle)
         if request.http2PriorKnowledge {
             long(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE))
         } else {
@@ -67,26 +67,6 @@ final class Transfer {
         long(CURLOPT_TIMEOUT_MS, request.timeouts.total.milliseconds)
         long(CURLOPT_LOW_SPEED_LIMIT, 1)
         long(CURLOPT_LOW_SPEED_TIME, max(1, request.timeouts.stall.milliseconds / 1000))
-    }
-
-    private func setSecurity() {
-        long(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
-        let verifies = !(request.tls.skipsVerification && request.tls.allowsInsecure)
-        long(CURLOPT_SSL_VERIFYPEER, verifies ? 1 : 0)
-        long(CURLOPT_SSL_VERIFYHOST, verifies ? 2 : 0)
-        if let path = request.tls.caFile {
-            string(CURLOPT_CAINFO, path)
-            // Only these, and not the system's besides.
-            keyturn_setopt_string(handle, CURLOPT_CAPATH, nil)
-        }
-        if let text = request.tls.caPEM {
-            blob(CURLOPT_CAINFO_BLOB, text)
-            keyturn_setopt_string(handle, CURLOPT_CAPATH, nil)
-        }
-        if let text = request.tls.certificatePEM { blob(CURLOPT_SSLCERT_BLOB, text) }
-        if let text = request.tls.keyPEM { blob(CURLOPT_SSLKEY_BLOB, text) }
-        if let path = request.tls.certificateFile { string(CURLOPT_SSLCERT, path) }
-        if let path = request.tls.keyFile { string(CURLOPT_SSLKEY, path) }
     }
 
     private func setBody() {
@@ -212,20 +192,7 @@ final class Transfer {
     private func failure(_ code: CURLcode) -> HTTPError {
         if isTooLarge { return .bodyTooLarge(limit: request.maximumBody) }
         let host = (try? RequestAddress(request.url))?.authority ?? "the host"
-        switch code {
-        case CURLE_URL_MALFORMAT: return .invalidRequest("its address is malformed")
-        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: return .couldNotResolve(host: host)
-        case CURLE_COULDNT_CONNECT: return .couldNotConnect(host: host)
-        case CURLE_OPERATION_TIMEDOUT: return .timedOut(sent: wasSent)
-        case CURLE_PEER_FAILED_VERIFICATION:
-            return .tls("the certificate of \(host) is not trusted or not for this host")
-        case CURLE_SSL_CACERT_BADFILE: return .tls("the file of certificate authorities can't be read")
-        case CURLE_SSL_CERTPROBLEM: return .tls("our client certificate or its key can't be used")
-        case CURLE_SSL_CONNECT_ERROR: return .tls("\(host) does not agree to a TLS connection")
-        // An unsupported protocol is that of the answer: the address was looked at before.
-        case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_HTTP2: return .protocolViolation
-        default: return .connectionLost(sent: wasSent)
-        }
+        return HTTPError(code, host: host, sent: wasSent)
     }
 
     private func wipe() {
@@ -239,10 +206,6 @@ final class Transfer {
     }
 
     private func append(_ line: String) { headerList = curl_slist_append(headerList, line) }
-    private func blob(_ option: CURLoption, _ text: PEMText) {
-        text.value.withUnsafeBytes { _ = keyturn_setopt_blob(handle, option, $0.baseAddress, $0.count) }
-    }
-
     private func long(_ option: CURLoption, _ value: Int) { keyturn_setopt_long(handle, option, value) }
     private func string(_ option: CURLoption, _ value: String) { keyturn_setopt_string(handle, option, value) }
 

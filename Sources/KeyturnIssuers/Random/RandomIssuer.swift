@@ -95,25 +95,13 @@ private final class RandomSource: Sendable {
 extension RandomIssuer {
     static let type = IssuerType(description: description) { _, parameters, _ in RandomIssuer(defaults: parameters) }
 
-    private static let parameters: [ParameterField] = [
-        ParameterField(
-            "format", .choice(["password", "hex", "base64url", "uuid", "rsa", "ed25519", "p256"]),
-            "What is made; password when absent."),
-        ParameterField(
-            "length", .integer(8...4096), "Characters of a password, hex or base64url text; 32 when absent."),
-        ParameterField(
-            "alphabet", .string(minimumLength: 2),
-            "alphanumeric, letters, digits, hex, base64url, ascii, or the characters themselves."),
-        ParameterField("exclude", .string(), "Characters that are left out."),
-        ParameterField(
-            "classes",
-            .object(
-                ParameterSchema(
-                    PasswordRules.Class.allCases.map {
-                        ParameterField($0.rawValue, .integer(0...64), "The least number of \($0.rawValue).")
-                    })), "The least number of characters of each class."),
-        ParameterField("bits", .integer(2048...8192), "Size of an RSA key; 3072 when absent."),
-    ]
+    private static let parameters: [ParameterField] =
+        [
+            ParameterField(
+                "format", .choice(["password", "hex", "base64url", "uuid", "rsa", "ed25519", "p256"]),
+                "What is made; password when absent."),
+            ParameterField("bits", .integer(2048...8192), "Size of an RSA key; 3072 when absent."),
+        ] + PasswordRules.fields
 
     static let description = IssuerDescription(
         type: "random",
@@ -135,16 +123,7 @@ extension RandomIssuer {
         case let format:
             var parameters = parameters
             if format != "password" { parameters["alphabet"] = .string(format) }
-            do throws(PasswordRules.RuleError) {
-                let rules = try PasswordRules(parameters)
-                guard rules.entropy < 80 else { return [] }
-                return [
-                    ParameterProblem(
-                        path: ["length"],
-                        message: "only \(Int(rules.entropy)) bits can be chosen; 80 and more withstand guessing",
-                        isWarning: true)
-                ]
-            } catch { return [ParameterProblem(path: [error.path], message: error.reason)] }
+            return PasswordRules.problems(parameters)
         }
     }
 }
