@@ -1,4 +1,5 @@
 import CCurl
+import KeyturnCore
 
 extension TLSSettings {
     /// Tells libcurl whom to trust.

@@ -48,7 +48,7 @@ struct GoogleMetadataServer: Sendable {
         request.timeouts.total = .seconds(timeout)
         request.timeouts.connect = .seconds(min(5, timeout))
         let host = (try? RequestAddress(request.url))?.host ?? ""
-        if host == Self.usual || ManagedIdentity.isLinkLocal(host) { request.tls.allowsInsecure = true }
+        if host == Self.usual || LinkLocal.contains(host) { request.tls.allowsInsecure = true }
         let response: HTTPResponse
         do throws(HTTPError) { response = try await http.execute(request) } catch {
             let error = SystemError(error, from: Self.name)
