@@ -24,7 +24,10 @@ extension Targets {
             let keysType = IssuerRegistry.all.first(where: { $0.description.type == "gcp-service-account-key" })
         else { throw Violation("there is no Google") }
         @Sendable func manager(_ host: String, _ more: Parameters = [:]) throws -> any Backend {
-            let own: Parameters = ["project": .string("p"), "endpoint": .string(address), "auth": login(host)]
+            let own: Parameters = [
+                "project": .string("p"), "endpoint": .string(address), "auth": login(host),
+                "changesPerSecond": .integer(1000),
+            ]
             return try managerType.make("fuzzed", own.merging(more) { $1 }, services)
         }
         let latest = try manager(tokens.url(""))

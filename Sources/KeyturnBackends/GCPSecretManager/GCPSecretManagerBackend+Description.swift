@@ -25,6 +25,9 @@ extension GCPSecretManagerBackend {
                     "Where secrets that Keyturn creates are kept; Google chooses when absent."),
                 ParameterField("location", .string(), "The one region of regional secrets."),
                 ParameterField("labels", .stringMap, "Labels for secrets that Keyturn creates."),
+                ParameterField(
+                    "changesPerSecond", .integer(1...1000), default: .integer(2),
+                    "How often one secret is changed in a second; Google's quota is two."),
                 ParameterField("endpoint", .url, "Another server, for tests."),
                 ParameterField("timeout", .duration(1...300), default: .integer(30), "How long one request may take."),
                 TLSSettings.caFile, TLSSettings.allowInsecure,

@@ -2,6 +2,7 @@ import Foundation
 import KeyturnCore
 import KeyturnHTTP
 import KeyturnSystem
+import Synchronization
 
 /// The calls to Secret Manager that are needed here: https://cloud.google.com/secret-manager/docs/reference/rest
 struct SecretManagerClient: Sendable {
@@ -10,6 +11,28 @@ struct SecretManagerClient: Sendable {
     private let client: GoogleClient
     /// `projects/P`, or `projects/P/locations/L` for secrets of one region.
     private let parent: String
+    private let paces: Paces
+
+    /// Google allows so many changes of one secret in a second: cloud.google.com/secret-manager/quotas.
+    private final class Paces: Sendable {
+        private let paces = Mutex<[String: RequestPace]>([:])
+        private let perSecond: Int
+        private let time: any Timekeeper
+
+        init(perSecond: Int, time: any Timekeeper) {
+            self.perSecond = perSecond
+            self.time = time
+        }
+
+        subscript(path: String) -> RequestPace {
+            paces.withLock { paces in
+                if let pace = paces[path] { return pace }
+                let pace = RequestPace(perSecond: perSecond, time: time)
+                paces[path] = pace
+                return pace
+            }
+        }
+    }
 
     /// The most versions that are looked through.
     private static let mostPages = 40
@@ -22,6 +45,7 @@ struct SecretManagerClient: Sendable {
         let usual = location.map { "https://secretmanager.\($0).rep.googleapis.com" }
         let tls = TLSSettings(parameters)
         let timeout = parameters.seconds("timeout") ?? 30
+        paces = Paces(perSecond: parameters.integer("changesPerSecond") ?? 2, time: services.time)
         let login = GoogleLogin(
             parameters.map("auth"), environment: services.environment, secrets: services.secrets, http: services.http,
             tls: tls, timeout: timeout, time: services.time)
@@ -69,6 +93,12 @@ struct SecretManagerClient: Sendable {
         let fields = [
             change.annotations.map { _ in "annotations" }, change.versionAliases.map { _ in "versionAliases" },
         ].compactMap { $0 }
+        return try await paces[path].run { () async throws(SystemError) in try await patch(path, change, fields) }
+    }
+
+    private func patch(
+        _ path: String, _ change: SecretManagerWire.Change, _ fields: [String]
+    ) async throws(SystemError) -> Bool {
         do throws(GoogleRefusal) {
             _ = try await client.call(
                 "PATCH", "\(address(path))?updateMask=\(fields.joined(separator: ","))", body: try Self.body(change),
@@ -107,12 +137,13 @@ struct SecretManagerClient: Sendable {
         let payload = value.withUnsafeBytes { bytes in
             Wire.Payload(data: Data(bytes), dataCrc32c: String(CRC32C.checksum(bytes)))
         }
-        let made: Wire.Version
-        do throws(GoogleRefusal) {
-            made = try await client.call(
-                "POST", "\(address(path)):addVersion", body: try Self.body(Wire.Add(payload: payload)),
-                mayRepeat: false, as: Wire.Version.self)
-        } catch { throw error.error }
+        let body = try JSONBody.encode(Wire.Add(payload: payload))
+        let made = try await paces[path].run { () async throws(SystemError) in
+            do throws(GoogleRefusal) {
+                return try await client.call(
+                    "POST", "\(address(path)):addVersion", body: body, mayRepeat: false, as: Wire.Version.self)
+            } catch { throw error.error }
+        }
         guard let number = made.number else {
             throw SystemError(.badAnswer, "\(name): the write was answered without a version", mayHaveTakenEffect: true)
         }

@@ -58,7 +58,7 @@ final class FakeSecretManager: Sendable {
     func backend(_ folder: ScratchFolder, _ more: Parameters = [:]) throws -> any Backend {
         let type = try #require(BackendRegistry.all.first { $0.description.type == "gcp-secret-manager" })
         let own: Parameters = [
-            "project": .string("acme-project"), "endpoint": .string(address),
+            "project": .string("acme-project"), "endpoint": .string(address), "changesPerSecond": .integer(1000),
             "auth": .map([
                 "serviceAccountKey": .secret(.environment("KEY")), "tokenEndpoint": .string("\(address)/token"),
             ]),

@@ -89,6 +89,23 @@ struct GCPSecretManagerTests {
         #expect(service.tokens.logins.count == 2, "a token is kept")
     }
 
+    @Test func secretsOfOneRegionHaveAnAddressOfTheirOwn() async throws {
+        let backend = try backend(["location": .string("europe-west3")])
+        _ = await failure { _ = try await backend.promote(write(1, "one"), at: target) }
+        let made = try #require(service.requests.first { $0.method == "POST" && $0.target.contains("secretId") })
+        #expect(made.target == "/v1/projects/acme-project/locations/europe-west3/secrets?secretId=team-key")
+        #expect(String(decoding: made.body, as: UTF8.self).contains("replication") == false)
+    }
+
+    @Test func oneSecretIsChangedTwiceInASecondAndAnotherMeanwhile() async throws {
+        let backend = try backend(["changesPerSecond": .integer(2)])
+        let start = ContinuousClock.now
+        let first = try await backend.promote(write(1, "one"), at: target)
+        _ = try await backend.promote(write(1, "one"), at: BackendTarget(backend: "gcp", path: "other"))
+        _ = try await backend.promote(write(2, "two", replacing: (1, "one"), oldReceipt: first), at: target)
+        #expect(ContinuousClock.now - start >= .seconds(1), "Google would refuse the third change of the second")
+    }
+
     @Test func theMarkNamesTheGeneration() async throws {
         let backend = try backend()
         _ = try await backend.promote(write(1, "one"), at: target)

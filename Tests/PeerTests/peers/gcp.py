@@ -65,11 +65,13 @@ class Google:
         self.logins = []  # key ids, or "machine", in the order of their logins
         self.life = 3599
         self.secrets = {}
+        self.quota, self.changes, self.limited = False, {}, 0  # whether changes of one secret are counted
         self.page = 2  # how many versions a list gives at once
         self.accounts = {}  # keys by account: {key id: about}
         self.delay = 0.0  # after which a new key is known everywhere, in seconds
         self.policies = set()  # the constraints in force
         self.rights = None  # what Keyturn's account may do; None: everything
+        self.tells = True  # whether it says which rights are missing, when asked
         self.refused_calls = []
         self.servers = [self._listen(self.certificate), self._listen(None)]
         self.port, self.plain_port = (server.server_address[1] for server in self.servers)
@@ -209,7 +211,7 @@ class Google:
         secret = self.secrets.get(name)
         if rest == ":testIamPermissions":
             asked = body["permissions"]
-            lacks = self.rights is not None and account == self.account
+            lacks = self.tells and self.rights is not None and account == self.account
             return {"permissions": [right for right in asked if secret and (not lacks or right in self.rights)]}
         verbs = {("GET", ""): "secrets.get", ("PATCH", ""): "secrets.update", ("DELETE", ""): "secrets.delete",
                  ("POST", ":addVersion"): "versions.add", ("GET", "/versions"): "versions.list"}
@@ -220,6 +222,12 @@ class Google:
         self.may(account, f"secretmanager.{right}")
         if secret is None:
             raise Refused(404, "NOT_FOUND")
+        if right in ("secrets.update", "versions.add") and self.quota and account == self.account:
+            recent = [at for at in self.changes.get(name, []) if at > time.monotonic() - 1]
+            self.changes[name] = [*recent, time.monotonic()]
+            if len(recent) >= 2:
+                self.limited += 1
+                raise Refused(429, "RESOURCE_EXHAUSTED")
         if right == "secrets.get":
             return secret.shown(name)
         if right == "secrets.delete":
