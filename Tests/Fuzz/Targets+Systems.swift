@@ -66,6 +66,8 @@ extension Targets {
             "aws-secrets-manager", ["region": .string("eu-west-1"), "endpoint": .string(address)])
         let parameters = try backend(
             "aws-ssm-parameter", ["region": .string("eu-west-1"), "endpoint": .string(address)])
+        let actions = try backend(
+            "github-actions-secret", ["address": .string(address), "token": .secret(.environment("TOKEN"))])
         guard let iamType = IssuerRegistry.all.first(where: { $0.description.type == "aws-iam-access-key" }) else {
             throw Violation("there is no issuer of AWS")
         }
@@ -91,6 +93,17 @@ extension Targets {
             ) { bytes in
                 oracle.answer(bytes)
                 try await drive(parameters, at: "/team/key")
+            },
+            FuzzTarget(
+                "github-answer",
+                words: words + [
+                    "\"key\":", "\"key_id\":", "\"updated_at\":", "\"value\":", "\"visibility\":\"selected\"",
+                ],
+                share: 0.05
+            ) { bytes in
+                oracle.answer(bytes)
+                try await drive(actions, at: "octo/app#KEY")
+                try await drive(actions, at: "octo#KEY")
             },
             FuzzTarget(
                 "iam-answer", words: ["<", ">", "</", "<AccessKey>", "<AccessKeyId>", "&", "<Error>", "<Code>"],

@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 
 from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
+from peers.github import GitHub
 from peers.kubernetes_api import KubernetesAPI
 from peers.momento import CELL, Momento
 from peers.postgresql import PostgreSQL
@@ -342,6 +343,30 @@ class KubernetesSecrets(Backend):
         assert [versions[mark["version"]] for mark in marked] == ["current"], (subject.name, marked, versions)
 
 
+class ActionsSecrets(Backend):
+    """Nobody reads them back but a workflow, for which the server stands in."""
+    name = "github"
+
+    def configuration(self):
+        self.hub = self.world.github
+        return (f"github: {{type: github-actions-secret, address: '{self.world.github_proxy.address}', "
+                f"token: {{env: KT_GITHUB}}}}")
+
+    def secret(self, subject):
+        return "KEY_" + subject.name.translate(str.maketrans("/-", "__")).upper()
+
+    def target(self, subject):
+        return f", path: octo/app#{self.secret(subject)}"
+
+    def read(self, subject):
+        return self.hub.value(self.secret(subject))
+
+    def settled(self, subject, versions):
+        variable = self.hub.variables["/repos/octo/app/actions", f"{self.secret(subject)}_KEYTURN"]
+        note = json.loads(variable["value"])
+        assert "intended" not in note and versions[note["done"]["version"]] == "current", (subject.name, note, versions)
+
+
 class Files(Backend):
     name = "files"
 
@@ -382,7 +407,7 @@ class Dotenv(Backend):
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles, Users]
-BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, Files, Dotenv]
+BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, ActionsSecrets, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 
@@ -425,7 +450,10 @@ class World:
         self.momento_proxy = FaultProxy(self.momento.port)
         self.kube = KubernetesAPI()
         self.kube_proxy = FaultProxy(self.kube.port)
-        self.proxies = self.bao_proxy, self.aws_proxy, self.momento_proxy, self.kube_proxy
+        self.github = GitHub()
+        self.github_proxy = FaultProxy(self.github.port)
+        self.proxies = (
+            self.bao_proxy, self.aws_proxy, self.momento_proxy, self.kube_proxy, self.github_proxy)
         self.random = random.Random(seed)
         self.counts = collections.Counter()
         self.space = Workspace(site or self.folder / "site")
@@ -436,7 +464,8 @@ class World:
             issuers="".join(f"{system.configuration()}\n" for system in self.issuers),
             backends="".join(f"{system.configuration()}\n" for system in self.backends))
         self.space.environment = {
-            **references(aws), "KT_MOMENTO": self.momento.admin_key, "KT_MOMENTO_V1": self.momento.admin_v1}
+            **references(aws), "KT_MOMENTO": self.momento.admin_key, "KT_MOMENTO_V1": self.momento.admin_v1,
+            "KT_GITHUB": self.github.token}
         for issuer in self.issuers:
             self.space.environment |= issuer.environment()
         self.subjects = []
@@ -462,6 +491,7 @@ class World:
             proxy.stop()
         self.momento.stop()
         self.kube.stop()
+        self.github.stop()
         for server in self.servers.values():
             server.stop()
 

@@ -234,7 +234,7 @@ LATER = {
         "backends 'v': not an age recipient"),
     "no login": (
         dict(backends="b: {type: vault-kv2, address: 'https://h', auth: «{}}\n"),
-        "'auth' of backends 'b': it needs 'token' or 'appRole'"),
+        "'auth' of backends 'b': it needs 'token', 'appRole', 'kubernetes' or 'jwt'"),
     "two logins": (
         dict(backends="b: {type: vault-kv2, address: 'https://h', "
              "auth: {token: {env: A}, appRole: «{roleId: r, secretId: {env: B}}}}\n"),

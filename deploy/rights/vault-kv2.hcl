@@ -22,3 +22,8 @@ path "secret/destroy/payments/*" {
 path "sys/capabilities-self" {
   capabilities = ["update"]
 }
+
+# Renews the token of a login before it runs out; without it Keyturn logs in anew. `default` grants this too.
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}

@@ -253,22 +253,8 @@ extension VaultKV2Backend {
                 ParameterField("mount", .string(), default: .string("secret"), "Where the engine is mounted."),
                 ParameterField("namespace", .string(), "The namespace, such as team/."),
                 ParameterField(
-                    "auth",
-                    .object(
-                        ParameterSchema(
-                            [
-                                ParameterField("token", .secret, "Reference to a token."),
-                                ParameterField(
-                                    "appRole",
-                                    .object(
-                                        ParameterSchema([
-                                            ParameterField("roleId", .string(), required: true, "The role's id."),
-                                            ParameterField(
-                                                "secretId", .secret, required: true, "Reference to the secret id."),
-                                            ParameterField(
-                                                "mount", .string(), default: .string("approle"), "Where it is mounted."),
-                                        ])), "Login by AppRole."),
-                            ], check: loginProblems)), required: true, "How to log in: token or appRole."),
+                    "auth", .object(VaultLogin.schema), required: true,
+                    "How to log in: token, appRole, kubernetes or jwt."),
                 ParameterField(
                     "field", .string(), default: .string("value"),
                     "The field that holds a value without `format: json`."),
@@ -288,16 +274,6 @@ extension VaultKV2Backend {
         if path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { return "it holds a control character" }
         return path.split(separator: "/", omittingEmptySubsequences: false)
             .contains { $0.isEmpty || $0 == "." || $0 == ".." } ? "it may not hold empty, '.' or '..' segments" : nil
-    }
-
-    @Sendable private static func loginProblems(
-        _ auth: Parameters, _ environment: [String: String]
-    ) -> [ParameterProblem] {
-        switch (auth["token"], auth["appRole"]) {
-        case (nil, nil): [ParameterProblem(path: [], message: "it needs 'token' or 'appRole'")]
-        case (_?, _?): [ParameterProblem(path: ["appRole"], message: "it has both 'token' and 'appRole'; keep one")]
-        default: []
-        }
     }
 
     @Sendable private static func certificateProblems(

@@ -162,7 +162,7 @@ struct ConfigurationTests {
             (
                 identity + "backends: {a: {type: vault-kv2, address: \"https://u:p@h\"}}\n",
                 [
-                    "2:15: backends 'a' lacks 'auth': How to log in: token or appRole.",
+                    "2:15: backends 'a' lacks 'auth': How to log in: token, appRole, kubernetes or jwt.",
                     "2:42: 'address' of backends 'a' must be http:// or https:// with a host, without a user name",
                 ]
             ),

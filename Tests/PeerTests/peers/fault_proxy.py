@@ -32,6 +32,7 @@ class FaultProxy:
         self.before = None  # called with the number of each request before it is passed on; may raise Dropped
         self.after = None  # called with it when the server has answered, before the answer goes back
         self.record = None  # called with method, path, headers and body of each request
+        self.more_headers = {}  # added to every answer, and taken off every request
         self.in_flight = 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -136,11 +137,12 @@ class FaultProxy:
             return self.answer(handler, status, {}, b"<html>\x00\xff it is not what was asked for")
         if kind == "empty":
             return self.answer(handler, status, {}, b"")
-        self.answer(handler, status, headers, content)
+        self.answer(handler, status, {**headers, **self.more_headers}, content)
 
     def ask(self, handler, body):
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=60)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() != "connection"}
+        headers = {name: value for name, value in handler.headers.items()
+                   if name.lower() != "connection" and name not in self.more_headers}
         connection.request(handler.command, handler.path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
