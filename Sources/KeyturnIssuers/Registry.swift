@@ -19,6 +19,7 @@ package enum IssuerRegistry {
         MomentoV1Issuer.type,
         PostgreSQLRoleIssuer.type,
         RedisACLIssuer.type,
+        HTTPIssuer.type,
         CommandIssuer.type,
     ]
 

@@ -68,7 +68,7 @@ extension Targets {
             throw Violation("there is no issuer of AWS")
         }
         let iam = try iamType.make("iam", ["region": .string("eu-west-1"), "endpoint": .string(address)], services)
-        return try azure(oracle, address, services, words) + [
+        return try azure(oracle, address, services, words) + self.services(oracle, address, services, words) + [
             FuzzTarget("vault-answer", words: words + ["\"data\":", "\"metadata\":", "\"version\":"], share: 0.05) {
                 bytes in
                 oracle.answer(bytes)
