@@ -162,7 +162,7 @@ let package = Package(
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(
-            name: "KeyturnIssuersTests", dependencies: ["KeyturnCore", "KeyturnIssuers", "TestSupport"],
+            name: "KeyturnIssuersTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnIssuers", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(

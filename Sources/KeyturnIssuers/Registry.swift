@@ -20,6 +20,7 @@ package enum IssuerRegistry {
         MomentoV1Issuer.type,
         PostgreSQLRoleIssuer.type,
         RedisACLIssuer.type,
+        HTTPIssuer.type,
         CommandIssuer.type,
     ]
 

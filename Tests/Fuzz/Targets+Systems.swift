@@ -74,7 +74,7 @@ extension Targets {
         let iam = try iamType.make("iam", ["region": .string("eu-west-1"), "endpoint": .string(address)], services)
         let others =
             try azure(oracle, address, services, words) + kubernetes(oracle, address, services, folder, words)
-            + google(oracle, address, folder, words)
+            + google(oracle, address, folder, words) + self.services(oracle, address, services, words)
         return others + [
             FuzzTarget("vault-answer", words: words + ["\"data\":", "\"metadata\":", "\"version\":"], share: 0.05) {
                 bytes in

@@ -24,6 +24,7 @@ from conftest import references
 from peers.fault_proxy import Dropped, FaultProxy
 from peers.github import GitHub
 from peers.kubernetes_api import KubernetesAPI
+from peers.key_service import KeyService
 from peers.momento import CELL, Momento
 from peers.postgresql import PostgreSQL
 from peers.redis import Redis
@@ -220,6 +221,28 @@ class Users(Issuer):
         return {text[:16] for text in self.server.hashes(subject.user)}
 
 
+class Interface(Issuer):
+    """One that is described in the configuration, with a list; no proxy sees what is said."""
+    name = "http"
+    serves_itself = True
+
+    def configuration(self):
+        self.service = self.world.server(KeyService)
+        return self.service.configuration(self.name).rstrip()
+
+    def environment(self):
+        return {"KT_API": self.service.own}
+
+    def issue(self, subject):
+        return "issue: {parameters: {scopes: [read, write]}}\n"
+
+    def works(self, subject, value):
+        return self.service.accepts(value)
+
+    def keys(self, subject):
+        return self.service.marked(subject.name)
+
+
 class Backend:
     name = ""
 
@@ -406,7 +429,7 @@ class Dotenv(Backend):
 
 
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
-ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles, Users]
+ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles, Users, Interface]
 BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, ActionsSecrets, Files, Dotenv]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")

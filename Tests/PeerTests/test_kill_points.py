@@ -12,13 +12,13 @@ import time
 import pytest
 
 from crash_harness import (
-    DEPTH, GRACE, IAM, POINTS, Blind, MomentoCellKeys, MomentoKeys, Passwords, Program, Roles, Users, World, spread)
+    DEPTH, GRACE, IAM, POINTS, Blind, Interface, MomentoCellKeys, MomentoKeys, Passwords, Program, Roles, Users, World, spread)
 
 SEED = int(os.environ.get("KEYTURN_TEST_SEED", random.randrange(1_000_000)))
 # One that lists its keys, one whose value is chosen, a program that lists its keys, and one that lists nothing; and a
 # vendor's two generations of keys, with lineages and with neither list nor revocation; two roles that take turns; users with several passwords.
 ISSUERS = {"iam": IAM, "passwords": Passwords, "program": Program, "blind": Blind,
-           "momento": MomentoKeys, "momento-v1": MomentoCellKeys, "postgresql": Roles, "redis": Users}
+           "momento": MomentoKeys, "momento-v1": MomentoCellKeys, "postgresql": Roles, "redis": Users, "http": Interface}
 UNHEARD_OF = 100_000
 
 

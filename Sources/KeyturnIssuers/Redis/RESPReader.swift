@@ -1,22 +1,24 @@
 /// Takes a server's bytes in any pieces, and gives the values that they hold.
-struct RESPReader {
+package struct RESPReader {
     private var bytes: [UInt8] = []
 
+    package init() {}
+
     /// What no answer of Redis to our questions comes near.
-    static let maximumBytes = 1 << 20
-    static let maximumElements = 10_000
-    static let maximumDepth = 8
+    package static let maximumBytes = 1 << 20
+    package static let maximumElements = 10_000
+    package static let maximumDepth = 8
 
     /// The bytes are not those of the protocol, or too many.
-    struct Malformed: Error {}
+    package struct Malformed: Error {}
 
-    mutating func append(_ more: some Collection<UInt8>) throws(Malformed) {
+    package mutating func append(_ more: some Collection<UInt8>) throws(Malformed) {
         guard bytes.count + more.count <= Self.maximumBytes else { throw Malformed() }
         bytes.append(contentsOf: more)
     }
 
     /// The next whole value; `nil` until more bytes come.
-    mutating func next() throws(Malformed) -> RESPValue? {
+    package mutating func next() throws(Malformed) -> RESPValue? {
         var cursor = Cursor(bytes: bytes)
         guard let value = try cursor.value(depth: 0) else { return nil }
         bytes.removeFirst(cursor.position)

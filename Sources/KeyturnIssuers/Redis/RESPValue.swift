@@ -1,5 +1,5 @@
 /// One value of Redis's protocol, version 2: https://redis.io/docs/latest/develop/reference/protocol-spec/
-enum RESPValue: Equatable, Sendable {
+package enum RESPValue: Equatable, Sendable {
     case simple(String)
     /// The whole line; its first word is a code, such as `WRONGPASS`.
     case error(String)
@@ -18,7 +18,7 @@ enum RESPValue: Equatable, Sendable {
     }
 
     /// A command as it is sent: an array of its words.
-    static func command(_ words: [[UInt8]]) -> [UInt8] {
+    package static func command(_ words: [[UInt8]]) -> [UInt8] {
         var bytes = Array("*\(words.count)\r\n".utf8)
         for word in words { bytes += Array("$\(word.count)\r\n".utf8) + word + [0x0D, 0x0A] }
         return bytes

@@ -344,9 +344,9 @@ extension PolicyReader {
         }
         do throws(InvalidTemplate) {
             let template = try ValueTemplate(text)
-            // A program of the user's answers with fields of its own.
+            // A program or an interface of the user's answers with fields of its own.
             let known = [KeyMaterial.valueField] + (issuer?.fields ?? [])
-            if let issuer, issuer.type != "command" {
+            if let issuer, !["command", "http"].contains(issuer.type) {
                 for field in template.fields.subtracting(known).sorted() {
                     let hint = NearestName.hint(for: field, among: known)
                     reader.complain(
