@@ -185,8 +185,7 @@ extension AWSSSMParameterBackend {
         guard !levels.dropFirst().contains(where: \.isEmpty), !(levels.count == 1 && levels[0].isEmpty) else {
             return "a name has no empty levels"
         }
-        // Nobody means these, and a tool that takes names for paths would follow them.
-        guard !levels.contains("."), !levels.contains("..") else { return "'.' and '..' are no names" }
+        guard !levels.contains(where: { $0 == "." || $0 == ".." }) else { return "a name has no levels '.' and '..'" }
         guard levels.count <= 16 else { return "a name has 15 levels at most" }
         let first = (levels.first { !$0.isEmpty } ?? "").lowercased()
         guard !first.hasPrefix("aws"), !first.hasPrefix("ssm") else { return "AWS keeps 'aws' and 'ssm' for itself" }

@@ -258,8 +258,11 @@ package struct GitHubActionsSecretBackend: Backend {
                 !part.isEmpty && part != "." && part != ".." && part.utf8.allSatisfy { allowed.utf8.contains($0) }
             })
         else { return "owners and repositories have names of letters, digits, '-', '_' and '.'" }
-        if owners.count == 3, owners[2].isEmpty || owners[2].utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
-            return "the name of the environment is missing, or holds a control character"
+        guard owners.count == 3 else { return nil }
+        if owners[2].utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { return "it holds a control character" }
+        let parts = owners[2].split(separator: "/", omittingEmptySubsequences: false)
+        if parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }) {
+            return "the name of an environment has no empty, '.' and '..' parts"
         }
         return nil
     }

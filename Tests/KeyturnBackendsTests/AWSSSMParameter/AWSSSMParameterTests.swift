@@ -161,7 +161,8 @@ struct AWSSSMParameterTests {
 
     @Test(arguments: [
         ("key", true), ("/team/key", true), ("team/key", false), ("", false), ("/", false), ("/a//b", false),
-        ("/a/", false), ("aws-key", false), ("/ssm/key", false), ("/team/aws", true), ("/a b", false), ("/a:1", false),
+        ("/a/", false), ("aws-key", false), ("/ssm/key", false), ("/team/aws", true), ("/a b", false),
+        ("/a/../b", false), ("..", false), ("/a:1", false),
         ("/" + Array(repeating: "a", count: 15).joined(separator: "/"), true),
         ("/" + Array(repeating: "a", count: 16).joined(separator: "/"), false),
     ])

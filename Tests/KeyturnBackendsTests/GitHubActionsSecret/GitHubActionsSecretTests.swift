@@ -235,6 +235,7 @@ struct GitHubActionsSecretTests {
         ("octo/app#KEY", true), ("octo#K1_", true), ("octo/app/prod#KEY", true), ("octo/app/a b/c#KEY", true),
         ("octo/app", false), ("#KEY", false), ("octo/app#key", false), ("octo/app#1K", false), ("octo/app#A-B", false),
         ("octo/app#GITHUB_KEY", false), ("octo/..#KEY", false), ("octo//x#KEY", false), ("octo/app/#KEY", false),
+        ("octo/app/..#KEY", false), ("octo/app/a/../..#KEY", false),
         ("oc to/app#KEY", false), ("octo/app/a\nb#KEY", false),
     ])
     func pathsAreCheckedBeforehand(path: String, isFine: Bool) throws {
