@@ -16,6 +16,7 @@ package enum BackendRegistry {
         AWSSecretsManagerBackend.type,
         AzureKeyVaultBackend.type,
         FileBackend.type,
+        HTTPBackend.type,
         CommandBackend.type,
     ]
 
