@@ -162,7 +162,8 @@ let package = Package(
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(
-            name: "KeyturnIssuersTests", dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnIssuers", "TestSupport"],
+            name: "KeyturnIssuersTests",
+            dependencies: ["KeyturnCore", "KeyturnHTTP", "KeyturnIssuers", "KeyturnSystem", "TestSupport"],
             exclude: ["Fixtures"], swiftSettings: strict
         ),
         .testTarget(

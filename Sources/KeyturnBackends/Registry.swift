@@ -21,6 +21,7 @@ package enum BackendRegistry {
         GCPSecretManagerBackend.type,
         FileBackend.type,
         DotenvBackend.type,
+        HTTPBackend.type,
         CommandBackend.type,
     ]
 

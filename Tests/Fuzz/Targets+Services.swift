@@ -1,4 +1,5 @@
 import Foundation
+import KeyturnBackends
 import KeyturnCore
 import KeyturnIssuers
 import KeyturnSystem
@@ -28,7 +29,23 @@ extension Targets {
                 "check": .map(["path": .string("/"), "headers": .map(["X-Key": .string("{{value}}")])]),
                 "revoke": .map(["method": .string("DELETE"), "path": .string("/{{keyId}}")]),
             ], services)
+        guard let storeType = BackendRegistry.all.first(where: { $0.description.type == "http" }) else {
+            throw Violation("there is no backend over HTTP")
+        }
+        let store = try storeType.make(
+            "fuzzed",
+            [
+                "url": .string(address),
+                "write": .map([
+                    "method": .string("PUT"), "path": .string("/{{path}}"),
+                    "headers": .map(["If-Match": .string("{{etag}}")]), "json": .map(["v": .string("{{value}}")]),
+                ]), "read": .map(["path": .string("/{{path}}"), "value": .string("/v")]),
+            ], services)
         return [
+            FuzzTarget("http-store-answer", words: words + ["\"v\":"], share: 0.05) { bytes in
+                oracle.answer(bytes)
+                try await drive(store)
+            },
             FuzzTarget("resp", words: ["\r\n", "*", "$", "+", "-", ":", "-1", "$0\r\n\r\n", "*1\r\n"]) { bytes in
                 // Whether it comes in one piece or byte by byte is all the same.
                 let (whole, pieces) = (read(bytes, by: max(1, bytes.count)), read(bytes, by: 1))

@@ -428,9 +428,23 @@ class Dotenv(Backend):
         assert [path.name for path in self.file.parent.iterdir()] == [".env"]
 
 
+class Described(Backend):
+    """OpenBao once more, as an interface that the configuration describes."""
+    name = "described"
+
+    def configuration(self):
+        return (f"described: {{type: http, url: '{self.world.bao_proxy.address}', "
+                "headers: {X-Vault-Token: '{{own}}'}, credentials: [{name: own, secret: {env: KT_BAO}}], "
+                "write: {method: POST, path: '/v1/secret/data/described/{{path}}', json: {data: {word: '{{value}}'}}}, "
+                "read: {path: '/v1/secret/data/described/{{path}}', value: /data/data/word}}")
+
+    def read(self, subject):
+        return self.world.bao.value(f"described/{subject.name}", "word")
+
+
 CREDENTIALS = "{accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 ISSUERS = [Passwords, IAM, Program, Blind, MomentoKeys, MomentoCellKeys, Roles, Users, Interface]
-BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, ActionsSecrets, Files, Dotenv]
+BACKENDS = [Vault, Bao, SecretsManager, ParameterStore, KubernetesSecrets, ActionsSecrets, Files, Dotenv, Described]
 # How many points of each walk are tried at least, spread over all; `all` tries each.
 DEPTH = os.environ.get("KEYTURN_TEST_POINTS", "2")
 

@@ -2,6 +2,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import Foundation
+import KeyturnSystem
 
 /// What KV version 2 answers: https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2
 enum VaultKV2Wire {
@@ -61,38 +62,7 @@ enum VaultKV2Wire {
     }
 }
 
-/// Any JSON value, to compare what is stored with what is to be stored.
-indirect enum JSONValue: Codable, Hashable, Sendable {
-    case null
-    case boolean(Bool)
-    case integer(Int64)
-    case large(UInt64)
-    case number(Double)
-    case string(String)
-    case array([JSONValue])
-    case object([String: JSONValue])
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let flag = try? container.decode(Bool.self) {
-            self = .boolean(flag)
-        } else if let number = try? container.decode(Int64.self) {
-            self = .integer(number)
-        } else if let number = try? container.decode(UInt64.self) {
-            self = .large(number)
-        } else if let number = try? container.decode(Double.self) {
-            self = .number(number)
-        } else if let text = try? container.decode(String.self) {
-            self = .string(text)
-        } else if let items = try? container.decode([JSONValue].self) {
-            self = .array(items)
-        } else {
-            self = .object(try container.decode([String: JSONValue].self))
-        }
-    }
-
+extension JSONValue {
     /// Whether a server that keeps numbers as `Double` gives back what it was given.
     var survivesDoubles: Bool {
         switch self {
@@ -103,20 +73,6 @@ indirect enum JSONValue: Codable, Hashable, Sendable {
         case .number(let number): number.magnitude < 0x1p64
         case .array(let items): items.allSatisfy(\.survivesDoubles)
         case .object(let members): members.values.allSatisfy(\.survivesDoubles)
-        }
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .null: try container.encodeNil()
-        case .boolean(let flag): try container.encode(flag)
-        case .integer(let number): try container.encode(number)
-        case .large(let number): try container.encode(number)
-        case .number(let number): try container.encode(number)
-        case .string(let text): try container.encode(text)
-        case .array(let items): try container.encode(items)
-        case .object(let members): try container.encode(members)
         }
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import KeyturnCore
 import KeyturnHTTP
+import KeyturnSystem
 
 /// Where in the answer to `create` the key stands.
 struct AnswerPlaces: Sendable {

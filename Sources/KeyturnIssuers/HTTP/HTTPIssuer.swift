@@ -7,7 +7,7 @@ import KeyturnSystem
 /// <doc:HTTPIssuer> has the words.
 package struct HTTPIssuer: ListsKeys {
     package let traits: IssuerTraits
-    private let url: String
+    private let interface: DescribedInterface
     private let create: RequestTemplate
     private let answer: AnswerPlaces
     private let list: RequestTemplate?
@@ -15,12 +15,7 @@ package struct HTTPIssuer: ListsKeys {
     private let checking: RequestTemplate?
     private let accepted: [Int]?
     private let revoking: RequestTemplate?
-    private let errors: [Int: SystemError.Code]
-    private let credentials: [String: SecretReference]
     private let listingDelay: Double
-    private let tls: TLSSettings
-    private let timeout: Int
-    private let services: SystemServices
 
     init(_ parameters: Parameters, _ services: SystemServices) throws(SystemError) {
         let common = parameters.map("headers") ?? [:]
@@ -35,21 +30,16 @@ package struct HTTPIssuer: ListsKeys {
                 try RequestTemplate(part, headers: common)
             }
         } catch { throw SystemError(.misconfigured, "a request: \(error.reason)") }
-        url = RequestAddress.base(parameters.string("url") ?? "")
+        interface = DescribedInterface(parameters, services)
         answer = AnswerPlaces(parameters.map("answer") ?? [:])
         listing = parameters.map("list").map(ListPlaces.init)
         accepted = parameters.map("check")?.list("works")?.compactMap {
             if case .integer(let status) = $0 { status } else { nil }
         }
-        errors = Self.errors(parameters)
-        credentials = Self.credentials(parameters)
         listingDelay = Double(parameters.seconds("listingDelay") ?? 60)
-        tls = TLSSettings(parameters)
-        timeout = parameters.seconds("timeout") ?? 30
         traits = IssuerTraits(
             kind: list == nil ? .unlistable : .listable, keyLimit: parameters.integer("keyLimit"),
             checks: checking != nil, revokes: revoking != nil)
-        self.services = services
     }
 
     package func prepare(_ request: IssueRequest) async throws(SystemError) -> IssuePreparation { IssuePreparation() }
@@ -64,7 +54,7 @@ package struct HTTPIssuer: ListsKeys {
             words["expiresAt"] = RequestWord(
                 request.intendedAt.addingTimeInterval(Double(lifetime)).formatted(.iso8601))
         }
-        let response = try await send(create, words, mayRepeat: false)
+        let response = try await interface.send(create, words, mayRepeat: false)
         guard let key = answer.key(in: response, of: request) else {
             throw SystemError(
                 .badAnswer, "the interface answered without what `answer` names", advice: "check the pointers there",
@@ -90,18 +80,18 @@ package struct HTTPIssuer: ListsKeys {
         guard let checking, let material = key.material else { return .cannotTell }
         var words = words(of: key)
         for (name, value) in material.fields { words[name] = .text(value) }
-        let response = try await exchange(checking, words, mayRepeat: true)
+        let response = try await interface.exchange(checking, words, mayRepeat: true)
         if accepted?.contains(response.status) ?? response.isSuccess { return .works }
         // A key that is new may not be known everywhere yet.
         if response.status == 401 || response.status == 403 {
             return .notYet("the interface answered the key with HTTP \(response.status)")
         }
-        throw refusal(response)
+        throw interface.refusal(response)
     }
 
     package func revoke(_ key: KeyHandle) async throws(SystemError) {
         guard let revoking else { return }
-        do throws(SystemError) { _ = try await send(revoking, words(of: key), mayRepeat: true) } catch {
+        do throws(SystemError) { _ = try await interface.send(revoking, words(of: key), mayRepeat: true) } catch {
             guard error.code != .notFound else { return }
             throw error
         }
@@ -112,7 +102,7 @@ package struct HTTPIssuer: ListsKeys {
         var found: [ListedKey] = []
         var words = words(of: parameters, nil, nil)
         for _ in 0..<Self.maximumPages {
-            let response = try await send(list, words, mayRepeat: true)
+            let response = try await interface.send(list, words, mayRepeat: true)
             guard let document = response.decodeJSON(JSONValue.self), let keys = listing.keys(in: document) else {
                 throw SystemError(
                     .badAnswer, "the interface answered without the list that `list` names",
@@ -142,54 +132,5 @@ package struct HTTPIssuer: ListsKeys {
         var words = words(of: key.parameters, key.secret, key.version)
         if let id = key.keyID { words["keyId"] = RequestWord(id) }
         return words
-    }
-
-    private func send(
-        _ template: RequestTemplate, _ words: [String: RequestWord], mayRepeat: Bool
-    ) async throws(SystemError) -> HTTPResponse {
-        let response = try await exchange(template, words, mayRepeat: mayRepeat)
-        guard response.isSuccess else { throw refusal(response) }
-        return response
-    }
-
-    private func exchange(
-        _ template: RequestTemplate, _ words: [String: RequestWord], mayRepeat: Bool
-    ) async throws(SystemError) -> HTTPResponse {
-        var words = words
-        for name in template.words {
-            if let reference = credentials[name] { words[name] = .text(try await services.secrets.resolve(reference)) }
-        }
-        var request = try template.request(at: url, words, tls)
-        request.timeouts.total = .seconds(timeout)
-        request.mayRepeat = mayRepeat
-        do throws(HTTPError) { return try await services.http.execute(request) } catch {
-            throw SystemError(error, from: "the interface")
-        }
-    }
-
-    private func refusal(_ response: HTTPResponse) -> SystemError {
-        let usual = SystemError(
-            status: response.status, of: response, from: "the interface", now: services.time.now())
-        guard let code = errors[response.status] else { return usual }
-        return SystemError(
-            code, "the interface: the request was refused (HTTP \(response.status))",
-            mayHaveTakenEffect: usual.mayHaveTakenEffect, retryAfter: usual.retryAfter)
-    }
-
-    static func errors(_ parameters: Parameters) -> [Int: SystemError.Code] {
-        var errors: [Int: SystemError.Code] = [:]
-        for (status, _) in parameters.map("errors") ?? [:] {
-            guard let number = Int(status), let word = parameters.map("errors")?.string(status) else { continue }
-            errors[number] = SystemError.Code(rawValue: word)
-        }
-        return errors
-    }
-
-    static func credentials(_ parameters: Parameters) -> [String: SecretReference] {
-        var found: [String: SecretReference] = [:]
-        for case .map(let entry) in parameters.list("credentials") ?? [] {
-            if let name = entry.string("name"), let reference = entry.secret("secret") { found[name] = reference }
-        }
-        return found
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import KeyturnCore
 import KeyturnHTTP
+import KeyturnSystem
 import Synchronization
 import TestSupport
 import Testing
@@ -177,7 +178,7 @@ struct HTTPIssuerTests {
             decoded == [
                 "a": .string(nasty), "b": .string("<\(nasty)>"), "c": .integer(7),
                 "d": .array([.string(nasty), .null]), "f": .string(Data(nasty.utf8).base64EncodedString()),
-                "g": .array([.integer(7), .decimal(1.5)]),
+                "g": .array([.integer(7), .number(1.5)]),
             ])
         let form = try RequestTemplate(["path": .string("/"), "form": .map(["a&b": .string("{{x}}")])])
             .request(at: "http://127.0.0.1", words, .init())

@@ -1,39 +1,41 @@
 import Foundation
-import KeyturnCore
-import KeyturnHTTP
+package import KeyturnCore
+package import KeyturnHTTP
 
 /// What a placeholder of a request stands for.
-enum RequestWord: Sendable {
+package enum RequestWord: Sendable {
     case text(SecretValue)
     /// As the policy says it: in JSON it may be more than a text.
     case plain(ParameterValue)
+    /// In a path several segments, each of which is encoded by itself.
+    case segments(String)
 
-    init(_ text: String) { self = .plain(.string(text)) }
+    package init(_ text: String) { self = .plain(.string(text)) }
 }
 
 /// A request that the user describes, with `{{name}}` in its path, query, headers and body.
 ///
 /// No value changes what stands around it: in a path or a query it is percent-encoded, in a form too, and a body of JSON is
 /// put together as values, never as text.
-struct RequestTemplate: Sendable {
+package struct RequestTemplate: Sendable {
     private enum Body: Sendable {
         case json(ParameterValue)
         case form([(name: String, value: ValueTemplate)])
     }
 
-    let method: String
+    package let method: String
     private let address: String?
     private let path: ValueTemplate
     private let query: [(name: String, value: ValueTemplate)]
     private let headers: [(name: String, value: ValueTemplate)]
     private let body: Body?
     /// Every name that it uses.
-    let words: Set<String>
+    package let words: Set<String>
     /// Those in its path and query, which servers write down.
-    let shownWords: Set<String>
+    package let shownWords: Set<String>
 
     /// - Parameters: those of ``schema(method:)``, and headers that come with every request.
-    init(_ parameters: Parameters, headers common: Parameters = [:]) throws(InvalidTemplate) {
+    package init(_ parameters: Parameters, headers common: Parameters = [:]) throws(InvalidTemplate) {
         method = parameters.string("method") ?? "GET"
         address = parameters.string("address").map(RequestAddress.base)
         path = try Self.template(parameters.string("path") ?? "/")
@@ -56,7 +58,7 @@ struct RequestTemplate: Sendable {
         self.words = words
     }
 
-    static func schema(method: String) -> ParameterSchema {
+    package static func schema(method: String) -> ParameterSchema {
         ParameterSchema([
             ParameterField(
                 "method", .choice(["GET", "POST", "PUT", "PATCH", "DELETE"]), default: .string(method), "The method."),
@@ -70,7 +72,7 @@ struct RequestTemplate: Sendable {
     }
 
     /// The request. A member of JSON, a header or an item of a query whose only word has nothing to say is left out.
-    func request(
+    package func request(
         at base: String, _ words: [String: RequestWord], _ tls: TLSSettings
     ) throws(SystemError) -> HTTPRequest {
         var url = (address ?? base)
@@ -79,11 +81,15 @@ struct RequestTemplate: Sendable {
             case .literal(let text): url += text
             case .placeholder(let name, let filter):
                 let text = try Self.exposed(try Self.fill(name, filter, words), name)
+                var segments = [text[...]]
+                if case .segments? = words[name] {
+                    segments = text.split(separator: "/", omittingEmptySubsequences: false)
+                }
                 // A segment of dots would lead somewhere else.
-                guard text != ".", text != "..", !text.isEmpty else {
+                guard !segments.contains(where: { $0 == "." || $0 == ".." || $0.isEmpty }) else {
                     throw SystemError(.badRequest, "'\(name)' can't stand in a path")
                 }
-                url += FormBody.escape(text)
+                url += segments.map { FormBody.escape(String($0)) }.joined(separator: "/")
             }
         }
         var items: [String] = []
@@ -142,6 +148,7 @@ struct RequestTemplate: Sendable {
         let value: SecretValue
         switch words[name] {
         case .text(let text): value = text
+        case .segments(let text): value = SecretValue(utf8: text)
         case .plain(.string(let text)): value = SecretValue(utf8: text)
         case .plain(.integer(let number)): value = SecretValue(utf8: String(number))
         case .plain(.decimal(let number)): value = SecretValue(utf8: String(number))
