@@ -144,7 +144,6 @@ def test_what_others_write_is_a_conflict(space, api):
     must(space.run("drift"))
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
 def test_kubectl_reads_and_writes(workspace, secure):
     """It sends no token over plain http."""
     space = workspace

@@ -115,6 +115,9 @@ extension HTTPBackend {
         target: ParameterSchema(),
         traits: BackendTraits(staging: .onPromote, readsBack: true, lists: false, destroys: false)
     ) { path in
+        guard path.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {
+            return "a path has no control characters"
+        }
         let segments = path.split(separator: "/", omittingEmptySubsequences: false)
         return segments.contains { $0.isEmpty || $0 == "." || $0 == ".." }
             ? "a path has no empty part, and none of dots" : nil

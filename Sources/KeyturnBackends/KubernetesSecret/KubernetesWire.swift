@@ -1,4 +1,5 @@
 import Foundation
+import KeyturnSystem
 
 /// What the API server is asked and answers: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/
 enum KubernetesWire {
