@@ -105,6 +105,30 @@ struct GuardTests {
         #expect(try await stages(harness) == [.retired, .current])
     }
 
+    @Test func aClockThatIsSetRightWhileTheGatesAreAskedShortensNoGrace() async throws {
+        let harness = try EngineHarness()
+        let (time, witnesses) = (harness.time, harness.witnesses)
+        let hear = { @Sendable (offset: TimeInterval) in
+            let reading = time.reading()
+            witnesses.hear("bao", say: reading.wall.addingTimeInterval(offset), at: reading.uptime)
+        }
+        try await rotated(harness)
+        // With a start of the machine nothing but the witness tells.
+        time.restart()
+        time.leap(by: 3 * Self.day)
+        hear(-3 * Self.day)
+        harness.issuer.beforeNextCheck {
+            time.leap(by: -3 * Self.day)
+            hear(0)
+        }
+        let before = harness.issuer.calls.count
+        try await pass(harness, after: 60)
+        #expect(harness.issuer.calls.count == before + 1, "the gates were asked")
+        #expect(try await stages(harness) == [.previous, .current])
+        try await pass(harness, after: 2.1 * Self.day)
+        #expect(try await stages(harness) == [.retired, .current])
+    }
+
     @Test func aSystemWithAnotherTimeStopsRetiring() async throws {
         let harness = try EngineHarness()
         try await rotated(harness)

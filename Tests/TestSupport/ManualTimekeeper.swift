@@ -7,6 +7,7 @@ package final class ManualTimekeeper: Timekeeper {
     private let date: Mutex<Date>
     /// What the wall clock shows less the time that truly passed since 1970, in seconds.
     private let leapt = Mutex(0.0)
+    private let boots = Mutex(1)
 
     package init(startingAt date: Date) { self.date = Mutex(date) }
 
@@ -27,9 +28,14 @@ package final class ManualTimekeeper: Timekeeper {
         leapt.withLock { $0 += seconds }
     }
 
+    /// The machine is started anew.
+    package func restart() { boots.withLock { $0 += 1 } }
+
     package func reading() -> ClockReading {
         let now = now()
-        return ClockReading(wall: now, uptime: now.timeIntervalSince1970 - leapt.withLock { $0 }, boot: "boot")
+        return ClockReading(
+            wall: now, uptime: now.timeIntervalSince1970 - leapt.withLock { $0 },
+            boot: "boot \(boots.withLock { $0 })")
     }
 
     /// Short waits, such as those between two questions, pass at once and move the clock; a cancelled task throws.

@@ -54,12 +54,12 @@ package struct RetirementFacts: Sendable {
     package let version: VersionRecord
     package let successor: VersionRecord?
     package let rotationInFlight: Bool
-    package let now: Date
+    package var now: Date
     /// What the policy asks for now.
     package let rule: RetirementRule
     package let reportsLastUse: Bool
     package let disables: Bool
-    package let installation: InstallationState
+    package var installation: InstallationState
     /// Whether the user declared the version compromised: it goes at once.
     package var skipsPatience: Bool { version.tainted }
     /// Whether it goes even though consumers may still need it: an outage is preferred to a leaked key that works.

@@ -29,8 +29,12 @@ extension RetirementDriver {
             facts.successorWorks = try await successorWorks(record)
             if let blocked = firstBlocked() { return blocked }
         } catch { throw StepError(step: .revoke, error: error) }
-        // Those that were asked have said what time it is.
-        facts.clock = RetirementFacts.Clock(try await core.clock.look(telling: workplace.sinks.keys.sorted()))
+        // Those that were asked have said what time it is. What goes by the time is judged once more by the very reading
+        // that was compared: the clock may have been set right since the grace seemed to be over.
+        let mark = try await core.clock.look(telling: workplace.sinks.keys.sorted())
+        facts.clock = RetirementFacts.Clock(mark)
+        facts.installation.clock = mark
+        facts.now = mark.seen.wall
         if let blocked = firstBlocked() { return blocked }
         do throws(SystemError) {
             facts.lastUse = try await lastUse(version, facts)

@@ -26,6 +26,7 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, ListsKeys, Se
         /// Revoked keys that are still accepted this many times.
         var afterlife: [String: Int] = [:]
         var linger = 0
+        var beforeNextCheck: (@Sendable () -> Void)?
     }
 
     package let traits: IssuerTraits
@@ -51,6 +52,10 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, ListsKeys, Se
     package func delayNewKeys(byChecks count: Int) { state.withLock { $0.propagation = count } }
     /// Keys revoked from now on are accepted so many times more.
     package func lingerAfterRevoke(forChecks count: Int) { state.withLock { $0.linger = count } }
+    /// What happens in the world when the next check arrives.
+    package func beforeNextCheck(_ action: @escaping @Sendable () -> Void) {
+        state.withLock { $0.beforeNextCheck = action }
+    }
     package func use(_ text: String, at date: Date) {
         state.withLock { state in
             for (id, key) in state.keys where key.text == text { state.keys[id]?.lastUse = date }
@@ -129,6 +134,11 @@ package final class SimulatedIssuer: DisablesKeys, ReportsLastUse, ListsKeys, Se
     }
 
     package func check(_ key: KeyHandle) async throws(SystemError) -> KeyCheck {
+        let action = state.withLock { state in
+            defer { state.beforeNextCheck = nil }
+            return state.beforeNextCheck
+        }
+        action?()
         let now = time.now()
         return try call("check") { state in
             if let text = key.material?.value.exposedText(), let left = state.afterlife[text], left > 0 {
