@@ -38,14 +38,16 @@ struct BackendsCommand: KeyturnCommand {
     }
 
     func execute() async throws {
-        let all = Composition.catalog.backends.sorted { $0.type < $1.type }
-        let shown = try TypeName.filter(all, type, \.type, "backend")
-        switch options.format {
-        case .json: Terminal.print(try JSONText.pretty(Wire(backends: shown.map(Self.wire))))
-        case .table where type == nil: Terminal.print(Self.table(shown).text(color: options.color))
-        case .table:
-            for backend in shown { Self.show(backend, color: options.color) }
-        }
+        try BuiltIn(
+            what: "backend", all: Composition.catalog.backends, type: \.type, table: Self.table,
+            about: { backend in
+                let places = [
+                    ("under backends: in keyturn.yaml", backend.configuration),
+                    ("of an entry of backends: in a policy", backend.target),
+                ]
+                return (["\(backend.type): \(backend.summary)"], places)
+            }, json: { try JSONText.pretty(Wire(backends: $0.map(Self.wire))) }
+        ).show(type, options)
     }
 
     private static func table(_ backends: [BackendDescription]) -> Table {
@@ -53,23 +55,10 @@ struct BackendsCommand: KeyturnCommand {
         for backend in backends {
             let traits = backend.traits
             table.add(
-                backend.type, yes(traits.staging == .unseen), yes(traits.readsBack), yes(traits.lists),
-                yes(traits.destroys), backend.summary)
+                backend.type, (traits.staging == .unseen).cell, traits.readsBack.cell, traits.lists.cell,
+                traits.destroys.cell, backend.summary)
         }
         return table
-    }
-
-    private static func yes(_ flag: Bool) -> String { flag ? "yes" : "-" }
-
-    private static func show(_ backend: BackendDescription, color: Bool) {
-        Terminal.print("\(backend.type): \(backend.summary)")
-        for (place, schema) in [
-            ("under backends: in keyturn.yaml", backend.configuration),
-            ("of an entry of backends: in a policy", backend.target),
-        ] {
-            Terminal.print("\nParameters \(place):")
-            Terminal.print(schema.fields.isEmpty ? "none" : ParameterLines.table(schema).text(color: color))
-        }
     }
 
     private static func wire(_ backend: BackendDescription) -> Wire.Backend {

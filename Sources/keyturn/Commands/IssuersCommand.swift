@@ -43,14 +43,20 @@ struct IssuersCommand: KeyturnCommand {
     }
 
     func execute() async throws {
-        let all = Composition.catalog.issuers.sorted { $0.type < $1.type }
-        let shown = try TypeName.filter(all, type, \.type, "issuer")
-        switch options.format {
-        case .json: Terminal.print(try JSONText.pretty(Wire(issuers: shown.map(Self.wire))))
-        case .table where type == nil: Terminal.print(Self.table(shown).text(color: options.color))
-        case .table:
-            for issuer in shown { Self.show(issuer, color: options.color) }
-        }
+        try BuiltIn(
+            what: "issuer", all: Composition.catalog.issuers, type: \.type, table: Self.table,
+            about: { issuer in
+                var lines = ["\(issuer.type): \(issuer.summary)"]
+                if !issuer.fields.isEmpty {
+                    lines.append("Fields for templates, beside value: \(issuer.fields.joined(separator: ", "))")
+                }
+                let places = [
+                    ("under issuers: in keyturn.yaml", issuer.configuration),
+                    ("under issue: in a policy", issuer.issue),
+                ]
+                return (lines, places)
+            }, json: { try JSONText.pretty(Wire(issuers: $0.map(Self.wire))) }
+        ).show(type, options)
     }
 
     private static func table(_ issuers: [IssuerDescription]) -> Table {
@@ -58,25 +64,10 @@ struct IssuersCommand: KeyturnCommand {
         for issuer in issuers {
             let traits = issuer.traits
             table.add(
-                issuer.type, traits.kind.rawValue, traits.keyLimit.map(String.init) ?? "-", yes(traits.enforcesExpiry),
-                yes(traits.checks), yes(traits.disables), yes(traits.reportsLastUse), issuer.summary)
+                issuer.type, traits.kind.rawValue, traits.keyLimit.map(String.init) ?? "-", traits.enforcesExpiry.cell,
+                traits.checks.cell, traits.disables.cell, traits.reportsLastUse.cell, issuer.summary)
         }
         return table
-    }
-
-    private static func yes(_ flag: Bool) -> String { flag ? "yes" : "-" }
-
-    private static func show(_ issuer: IssuerDescription, color: Bool) {
-        Terminal.print("\(issuer.type): \(issuer.summary)")
-        if !issuer.fields.isEmpty {
-            Terminal.print("Fields for templates, beside value: \(issuer.fields.joined(separator: ", "))")
-        }
-        for (place, schema) in [
-            ("under issuers: in keyturn.yaml", issuer.configuration), ("under issue: in a policy", issuer.issue),
-        ] {
-            Terminal.print("\nParameters \(place):")
-            Terminal.print(schema.fields.isEmpty ? "none" : ParameterLines.table(schema).text(color: color))
-        }
     }
 
     private static func wire(_ issuer: IssuerDescription) -> Wire.Issuer {

@@ -1,6 +1,3 @@
-// Members are named as the service names them.
-// swift-format-ignore-file: AlwaysUseLowerCamelCase
-
 import Foundation
 import KeyturnCore
 
@@ -39,13 +36,6 @@ struct AWSContainerCredentials: Sendable {
         self.time = time
     }
 
-    private struct Answer: Decodable {
-        let AccessKeyId: String
-        let SecretAccessKey: String
-        let Token: String
-        let Expiration: String
-    }
-
     func credentials() async throws(SystemError) -> TemporaryAWSCredentials {
         var request = HTTPRequest("GET", address)
         let host: String
@@ -75,12 +65,6 @@ struct AWSContainerCredentials: Sendable {
         guard response.isSuccess else {
             throw SystemError(status: response.status, of: response, from: Self.name, now: time.now()).withoutEffect
         }
-        guard let answer = response.decodeJSON(Answer.self), let expiresAt = RFC3339.parse(answer.Expiration) else {
-            throw SystemError(.badAnswer, "\(Self.name): the answer holds no credentials")
-        }
-        return TemporaryAWSCredentials(
-            credentials: AWSCredentials(
-                accessKeyID: answer.AccessKeyId, secretAccessKey: SecretValue(utf8: answer.SecretAccessKey),
-                sessionToken: SecretValue(utf8: answer.Token)), expiresAt: expiresAt)
+        return try TemporaryAWSCredentials(response, from: Self.name)
     }
 }

@@ -1,6 +1,3 @@
-// Members are named as the service names them.
-// swift-format-ignore-file: AlwaysUseLowerCamelCase
-
 import Foundation
 import KeyturnCore
 
@@ -26,14 +23,6 @@ struct AWSInstanceCredentials: Sendable {
         self.time = time
     }
 
-    private struct Answer: Decodable {
-        let Code: String
-        let AccessKeyId: String
-        let SecretAccessKey: String
-        let Token: String
-        let Expiration: String
-    }
-
     func credentials() async throws(SystemError) -> TemporaryAWSCredentials {
         let token = try await send("PUT", "/latest/api/token", ("x-aws-ec2-metadata-token-ttl-seconds", nil)).body
         let list = try await send("GET", Self.roles, ("x-aws-ec2-metadata-token", token))
@@ -44,13 +33,7 @@ struct AWSInstanceCredentials: Sendable {
                 disposition: .permanent)
         }
         let response = try await send("GET", Self.roles + role, ("x-aws-ec2-metadata-token", token))
-        guard let answer = response.decodeJSON(Answer.self), answer.Code == "Success",
-            let expiresAt = RFC3339.parse(answer.Expiration)
-        else { throw SystemError(.badAnswer, "\(Self.name): the answer holds no credentials") }
-        return TemporaryAWSCredentials(
-            credentials: AWSCredentials(
-                accessKeyID: answer.AccessKeyId, secretAccessKey: SecretValue(utf8: answer.SecretAccessKey),
-                sessionToken: SecretValue(utf8: answer.Token)), expiresAt: expiresAt)
+        return try TemporaryAWSCredentials(response, from: Self.name)
     }
 
     /// - Parameter header: its value is the life that the token is asked for where there is none.
