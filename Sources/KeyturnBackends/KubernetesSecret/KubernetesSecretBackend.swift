@@ -53,8 +53,21 @@ package struct KubernetesSecretBackend: Backend {
         .deferred("a key of a Secret holds one value; promoting replaces it")
     }
 
+    /// How often a write begins anew because another one of the same Secret came between.
+    private static let tries = 8
+
     package func promote(_ write: VersionWrite, at target: BackendTarget) async throws(SystemError) -> Receipt {
         let place = try place(target)
+        for _ in 1..<Self.tries {
+            do throws(SystemError) { return try await promote(write, in: place) } catch {
+                // Another key of the Secret, most likely; it is looked at anew.
+                guard error.code == .conflict, error.disposition == .passing, !Task.isCancelled else { throw error }
+            }
+        }
+        return try await promote(write, in: place)
+    }
+
+    private func promote(_ write: VersionWrite, in place: Place) async throws(SystemError) -> Receipt {
         let present = try await secret(place)
         let finding = try PromoteGuard.judge(try value(present, place), for: write, at: place.text)
         let mark = Wire.Mark(

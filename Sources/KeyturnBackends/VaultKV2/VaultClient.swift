@@ -127,7 +127,7 @@ actor VaultClient {
         case 200..<300: return answer
         case 307:
             throw SystemError(
-                .unavailable, "\(name): the node is a standby and sends us to the active one (HTTP 307)",
+                .unavailable, "\(name): the node is a standby and answers with a redirect to the active one (HTTP 307)",
                 advice: "name an address that leads to the active node; redirects are not followed")
         case 400:
             let words = answer.json(Errors.self)?.errors?.joined() ?? ""
