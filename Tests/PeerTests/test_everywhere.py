@@ -10,7 +10,8 @@ import pytest
 import test_azure
 import test_gcp
 import test_kubernetes
-from conftest import references, systems
+from conftest import references
+from crash_harness import CREDENTIALS
 from peers.azure import VAULT, Azure
 from peers.fault_proxy import FaultProxy
 from peers.gcp import PROJECT, Google
@@ -38,6 +39,9 @@ backends:
 """
 SECOND = "momento", "{role: reader, check: {cache: payments}}"
 FIRST = "momento-v1", "{permissions: [{cache: payments, role: readonly}]}"
+# The request with which each store takes a value.
+WRITES = {"aws": "secretsmanager.PutSecretValue", "bao": "POST /v1/secret/data/", "azure": "PUT /secrets/",
+          "gcp": ":addVersion", "kube": "PATCH /api/v1/namespaces/payments/secrets/"}
 
 
 @dataclasses.dataclass
@@ -54,10 +58,13 @@ class Everywhere:
         self.start = self.now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         self.authority = Authority(folder, "authority", days=120)
         self.momento = Momento(now=lambda: self.now.timestamp())
-        self.momento_proxy = FaultProxy(self.momento.port)
-        self.azure, self.gcp, self.kube = (
-            Azure(self.authority, folder), Google(self.authority), KubernetesAPI(self.authority))
+        self.azure, self.gcp, self.kube = Azure(self.authority, folder), Google(self.authority), KubernetesAPI()
         self.gcp.skew = 120 * 86400
+        self.proxies = {
+            "momento": FaultProxy(self.momento.port), "aws": FaultProxy(aws.port), "bao": FaultProxy(bao.port),
+            "azure": FaultProxy(self.azure.plain_port, self.azure.certificate),
+            "gcp": FaultProxy(self.gcp.plain_port, self.gcp.certificate),
+            "kube": FaultProxy(self.kube.port, tuple(map(str, self.authority.issue("kube"))))}
         mark = uuid.uuid4().hex[:8]
         self.second, self.first = f"second/{mark}", f"first/{mark}"
         self.configure()
@@ -65,33 +72,38 @@ class Everywhere:
         self.stores = {
             "vault": Store(space.vault_value, self.vault_before),
             "aws": Store(aws.value, lambda name: aws.value(name, "AWSPREVIOUS")),
-            "bao": Store(lambda name: self.command(name), lambda name: self.command(name, self.number(name) - 1)),
-            "azure": Store(lambda name: azure.get_secret(flat(name)).value, lambda name: self.azure_before(azure, name)),
-            "gcp": Store(lambda name: google.get(flat(name)), lambda name: google.get(flat(name), self.number(name) - 1)),
+            "bao": Store(self.command, lambda name: self.command(name, self.number(name) - 1)),
+            "azure": Store(
+                lambda name: azure.get_secret(flat(name)).value, lambda name: self.azure_before(azure, name)),
+            "gcp": Store(
+                lambda name: google.get(flat(name)), lambda name: google.get(flat(name), self.number(name) - 1)),
             "kube": Store(lambda name: test_kubernetes.read(space, "key", flat(name))),
         }
 
     def stop(self):
-        for server in (self.momento_proxy, self.momento, self.azure, self.gcp, self.kube):
+        for server in (*self.proxies.values(), self.momento, self.azure, self.gcp, self.kube):
             server.stop()
 
     def configure(self):
-        parts = systems(self.bao, self.aws)
-        caches = f"cacheAddress: '{self.momento.address}'"
+        at = {name: proxy.address for name, proxy in self.proxies.items()}
+        caches = f"cacheAddress: '{at['momento']}'"
         issuers = (
             f"momento: {{type: momento, apiKey: {{env: KT_MOMENTO}}, endpoint: {CELL}, "
-            f"address: '{self.momento_proxy.address}', {caches}}}\n"
+            f"address: '{at['momento']}', {caches}}}\n"
             f"momento-v1: {{type: momento-v1, apiKey: {{env: KT_MOMENTO_V1}}, address: '{self.momento.grpc_address}', "
             f"{caches}}}\n")
-        backends = parts["backends"] + (
-            f"azure: {{type: azure-key-vault, vault: '{self.azure.address}', resource: '{VAULT}', "
-            f"{test_azure.login(self.azure)}}}\n"
-            f"gcp: {{type: gcp-secret-manager, project: {PROJECT}, endpoint: '{self.gcp.address}', "
-            f"auth: {{serviceAccountKey: {{env: KT_GCP_KEY}}, tokenEndpoint: '{self.gcp.address}/token'}}, "
+        backends = (
+            f"aws: {{type: aws-secrets-manager, region: eu-west-1, endpoint: '{at['aws']}', "
+            f"credentials: {CREDENTIALS}}}\n"
+            f"bao: {{type: vault-kv2, address: '{at['bao']}', auth: {{token: {{env: KT_BAO}}}}}}\n"
+            f"azure: {{type: azure-key-vault, vault: '{at['azure']}', resource: '{VAULT}', "
+            f"{test_azure.login(self.azure, at['azure'])}}}\n"
+            f"gcp: {{type: gcp-secret-manager, project: {PROJECT}, endpoint: '{at['gcp']}', "
+            f"auth: {{serviceAccountKey: {{env: KT_GCP_KEY}}, tokenEndpoint: '{at['gcp']}/token'}}, "
             f"caFile: {self.gcp.ca}, changesPerSecond: 1000}}\n"
             "kube: {type: kubernetes-secret, kubeconfig: kubeconfig}\n")
         test_kubernetes.kubeconfig(
-            self.space.folder / "kubeconfig", self.kube.address,
+            self.space.folder / "kubeconfig", at["kube"],
             cluster={"certificate-authority": str(self.authority.file)})
         self.space.configure(issuers=issuers, backends=backends)
         self.space.environment = references(self.aws) | {
@@ -118,12 +130,19 @@ class Everywhere:
                     if found.tags["keyturn-version"] == wanted)
         return client.get_secret(flat(name), version).value
 
+    def values(self, name, which="read"):
+        return {store: getattr(how, which)(name) for store, how in self.stores.items() if getattr(how, which)}
+
     def read(self, name, which="read"):
         """The one value that all stores have."""
-        values = {store: getattr(how, which)(name) for store, how in self.stores.items() if getattr(how, which)}
-        value, = set(values.values())
+        value, = set(self.values(name, which).values())
         assert value
         return value
+
+    def written(self, name):
+        """How often a value was written, where the store counts."""
+        return {"bao": len(self.bao.versions(name)), "azure": len(self.azure.vault[flat(name)]),
+                "gcp": len(self.gcp.secrets[flat(name)].versions)}
 
     # What Keyturn does, and knows.
 
@@ -144,10 +163,6 @@ def flat(name):
     return name.replace("/", "-")
 
 
-def instant(text):
-    return datetime.datetime.fromisoformat(text)
-
-
 @pytest.fixture
 def site(workspace, tmp_path, bao, aws):
     folder = tmp_path / "servers"
@@ -157,70 +172,86 @@ def site(workspace, tmp_path, bao, aws):
     made.stop()
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["every-answer-arrives", "the-answer-of-each-create-is-lost"])
+@pytest.mark.parametrize("lost", ["nothing", "create", "create and write"])
 def test_both_generations_in_every_store_over_two_renewals(site, lost):
-    momento, seen, ends = site.momento, {site.second: [], site.first: []}, []
+    seen, ends = {site.second: [], site.first: []}, []
     for turn in range(3):
         now = site.start + turn * (20 * DAY + datetime.timedelta(hours=1))
-        if lost:
-            # The key is made, and nobody hears of it; all consumers go on with the one that they have.
-            rule = site.momento_proxy.fail("lost", word="POST /api-keys", times=1)
-            momento.lose.add("GenerateApiToken")
-            site.once(now, code=1)
-            assert rule.hits == 1 and not momento.lose
-            for name in seen if turn else ():
-                assert site.read(name) == seen[name][-1] and momento.accepts(seen[name][-1])
+        if lost != "nothing":
+            lose_creates(site, now, seen)
+            now += LATER
+        if lost == "create and write":
+            lose_writes(site, now, seen)
             now += LATER
         site.once(now)
         for name, values in seen.items():
-            value = site.read(name)
-            assert value not in values and momento.accepts(value)
+            values.append(site.read(name))
+            assert len(set(values)) == turn + 1 and site.momento.accepts(values[-1])
+            assert set(site.written(name).values()) == {turn + 1}, "nothing is written twice"
             if turn:
-                # Through the grace the one before works, for who has it still.
-                assert site.read(name, "before") == values[-1] and momento.accepts(values[-1])
-            values.append(value)
-        # No orphan of the second generation; of the first a reported one, which has an end.
-        assert momento.marked(site.second) == site.known(site.second)
-        orphans = site.orphans(now)
-        assert {orphan["secret"] for orphan in orphans} <= {site.first}
-        assert len(momento.cell_keys_of(site.first)) == (turn + 1) * (1 + lost)
-        if lost:
-            text, = set(momento.cell_keys_of(site.first)) - set(map(unwrapped, seen[site.first])) - {
-                text for text, _ in ends}
-            orphan, = (orphan for orphan in orphans if orphan["version"] == turn + 1)
-            assert orphan["state"] == "possible"
-            end = instant(orphan["until"])
-            spare = end.timestamp() - momento.cell_keys[text]["until"]
-            assert 0 <= spare <= LATER.total_seconds(), "it is reported as long as it lives, and not much longer"
-            ends.append((text, end))
-        # What is over is no longer listed.
-        assert [orphan["version"] for orphan in orphans] == [
-            number for number, (_, end) in enumerate(ends, 1) if end > now]
+                # Through its grace the one before works, for who has it still.
+                assert site.read(name, "before") == values[-2] and site.momento.accepts(values[-2])
+        assert len(site.momento.cell_keys_of(site.first)) == (turn + 1) * (1 if lost == "nothing" else 2)
+        if lost != "nothing":
+            ends.append(reported(site, turn + 1, {*map(unwrapped, seen[site.first]), *(text for text, _ in ends)}))
+        # No orphan of the second generation; those of the first are listed until they have ended.
+        assert site.momento.marked(site.second) == site.known(site.second)
+        assert [(orphan["secret"], orphan["version"]) for orphan in site.orphans(now)] == [
+            (site.first, number) for number, (_, end) in enumerate(ends, 1) if end > now]
         if turn:
-            site.once(now + 3 * DAY)
-            assert not momento.accepts(seen[site.second][-2]) and momento.accepts(seen[site.second][-1])
-            assert len(momento.marked(site.second)) == 1
-            for name, values in seen.items():
-                assert site.space.stages(name, at=site.now) == {
-                    **{number: "retired" for number in range(1, turn + 1)}, turn + 1: "current"}
-                assert site.read(name) == values[-1]
-            assert momento.marked(site.second) == site.known(site.second)
-            # Nothing but its expiry ends an old one of the first generation, and the trail says when that is.
-            *_, told = history(site, "version.retired")
-            assert momento.accepts(seen[site.first][-2])
-            assert instant(told["acceptedUntil"]).timestamp() == momento.cell_keys[
-                unwrapped(seen[site.first][-2])]["until"]
-    assert momento.calls == ["GenerateApiToken"] * (3 * (1 + lost))
-    # In the end all that were reported have ended by themselves.
+            retire(site, now + 3 * DAY, turn + 1, seen)
     for text, end in ends:
         site.now = end - LATER
-        assert momento.accepts(text)
+        assert site.momento.accepts(text)
         site.now = end
-        assert not momento.accepts(text)
-    if lost:
+        assert not site.momento.accepts(text)
+    if ends:
         assert [orphan["version"] for orphan in site.orphans(end - LATER)] == [3] and site.orphans(end) == []
 
 
-def history(site, kind):
-    done = site.space.run("history", site.first, "--format", "json", at=site.now)
-    return [entry["detail"] for entry in map(json.loads, done.stdout.splitlines()) if entry["kind"] == kind]
+def lose_creates(site, now, seen):
+    """Both keys are made, and nobody hears of them: consumers go on with those that they have."""
+    rule = site.proxies["momento"].fail("lost", word="POST /api-keys", times=1)
+    site.momento.lose.add("GenerateApiToken")
+    site.once(now, code=1)
+    assert rule.hits == 1 and not site.momento.lose
+    assert len(site.momento.marked(site.second) - site.known(site.second)) == 1
+    for name, values in seen.items():
+        assert not values or site.read(name) == values[-1] and site.momento.accepts(values[-1])
+
+
+def lose_writes(site, now, seen):
+    """Each store takes a value, and its answer is lost: consumers have the new key in some, the old one in others."""
+    rules = {store: site.proxies[store].fail("lost", word=word, times=1) for store, word in WRITES.items()}
+    site.once(now, code=1)
+    assert {store: rule.hits for store, rule in rules.items()} == dict.fromkeys(WRITES, 1)
+    for name, values in seen.items():
+        assert not values or all(map(site.momento.accepts, site.values(name).values()))
+
+
+def reported(site, number, others):
+    """The key of the first generation that nobody got, and when it ends as Keyturn tells."""
+    text, = set(site.momento.cell_keys_of(site.first)) - others
+    orphan, = (orphan for orphan in site.orphans(site.now) if orphan["version"] == number)
+    assert orphan["state"] == "possible"
+    end = datetime.datetime.fromisoformat(orphan["until"])
+    spare = end.timestamp() - site.momento.cell_keys[text]["until"]
+    assert 0 <= spare < LATER.total_seconds(), "it is reported for as long as it lives, and not much longer"
+    return text, end
+
+
+def retire(site, now, number, seen):
+    """The grace is over: the second generation's old key is revoked; the first's ends when the trail says."""
+    site.once(now)
+    for name, values in seen.items():
+        assert site.space.stages(name, at=now) == {
+            **{old: "retired" for old in range(1, number)}, number: "current"}
+        assert site.read(name) == values[-1] and site.momento.accepts(values[-1])
+    assert not site.momento.accepts(seen[site.second][-2])
+    assert site.momento.marked(site.second) == site.known(site.second) and len(site.known(site.second)) == 1
+    old = seen[site.first][-2]
+    done = site.space.run("history", site.first, "--format", "json", at=now)
+    *_, told = (entry for entry in map(json.loads, done.stdout.splitlines()) if entry["kind"] == "version.retired")
+    assert told["version"] == number - 1 and site.momento.accepts(old)
+    until = datetime.datetime.fromisoformat(told["detail"]["acceptedUntil"])
+    assert until.timestamp() == site.momento.cell_keys[unwrapped(old)]["until"]
