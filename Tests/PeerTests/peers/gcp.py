@@ -64,6 +64,7 @@ class Google:
         self.tokens = {}  # token: (account, end)
         self.logins = []  # key ids, or "machine", in the order of their logins
         self.life = 3599
+        self.skew = 0  # how far assertions may be dated from now, in seconds
         self.secrets = {}
         self.quota, self.changes, self.limited = False, {}, 0  # whether changes of one secret are counted
         self.page = 2  # how many versions a list gives at once
@@ -175,7 +176,7 @@ class Google:
         if about is None or about["disabled"] or time.time() < about["known"] or time.time() > about["end"]:
             refuse("invalid_grant", "Invalid JWT Signature.")
         try:
-            jwt.decode(assertion, certs={key: about["public"]}, audience=AUDIENCE)
+            jwt.decode(assertion, certs={key: about["public"]}, audience=AUDIENCE, clock_skew_in_seconds=self.skew)
         except ValueError:
             refuse("invalid_grant", "Invalid JWT Signature.")
         if claims.get("scope") != SCOPE or claims["exp"] - claims["iat"] > 3600:
