@@ -5,10 +5,13 @@ import tempfile
 
 import pytest
 
-from peers.aws import AWS
-from peers.openbao import OpenBao
-from peers.postgresql import PostgreSQL
-from workspace import Workspace
+# Before they are imported, so that what they assert is shown with its values, as in the tests themselves.
+pytest.register_assert_rewrite("disclosure", "kill_walk", "renewals", "workspace")
+
+from peers.aws import AWS  # noqa: E402
+from peers.openbao import OpenBao  # noqa: E402
+from peers.postgresql import PostgreSQL  # noqa: E402
+from workspace import Workspace  # noqa: E402
 
 
 @pytest.fixture(scope="session")

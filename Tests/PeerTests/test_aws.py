@@ -25,6 +25,7 @@ import pytest
 from peers.aws import EVERYTHING
 from peers.fault_proxy import FaultProxy
 from peers.ministack import MiniStack
+from workspace import must, retire
 
 REFERENCES = "credentials: {accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 
@@ -69,16 +70,6 @@ def user_key(space, aws, more="", grace="1s"):
     space.policy("key", f"secret: {name}\nissuer: iam\nissue: {{user: {user}}}\nlifetime: 30d\n"
                  f"rotate: {{every: 20d}}\ngrace: {grace}\n{more}backends: [{{name: vault}}]\n")
     return user, name
-
-
-def must(done, *codes):
-    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
-    return done
-
-
-def retire(space):
-    time.sleep(1.2)
-    return must(space.run("run", "--once", "--wait", "5s"))
 
 
 def current_key(space, name):

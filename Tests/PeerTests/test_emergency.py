@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 
 from scripted import Daemon, Scripted, ScriptedBackend, ScriptedIssuer, until
+from workspace import run
 
 POLICY = """\
 secret: {name}
@@ -46,12 +47,6 @@ def daemon(space):
     started = Daemon(space)
     yield started
     started.stop()
-
-
-def run(space, *arguments, code=0):
-    done = space.run(*arguments)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def kinds(space, secret=None):

@@ -3,8 +3,6 @@ vendor's own clients write what Keyturn reads, and read what Keyturn writes."""
 import json
 import pathlib
 import re
-import shutil
-import threading
 import time
 import uuid
 
@@ -18,9 +16,12 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from google.oauth2 import service_account
 from googleapiclient.discovery import build
 
-from peers.fault_proxy import Dropped, FaultProxy
+from disclosure import must_disclose_none
+from kill_walk import killed_at_each_request, must_be_settled
+from peers.fault_proxy import FaultProxy
 from peers.gcp import PROJECT, SCOPE, Google, crc32c
 from peers.pki import Authority
+from workspace import must, retire
 
 RIGHTS = pathlib.Path(__file__).resolve().parents[2] / "deploy/rights"
 ENABLED, DISABLED, DESTROYED = (secretmanager.SecretVersion.State[name] for name in ("ENABLED", "DISABLED", "DESTROYED"))
@@ -137,11 +138,6 @@ def vendor_list(api, account):
     return {key["name"].split("/")[-1]: key for key in answer.get("keys", [])}
 
 
-def must(done, *codes):
-    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
-    return done
-
-
 def password(space, more="", entry="", grace="1s", backend="gcp"):
     name = f"app-{uuid.uuid4().hex[:10]}"
     space.policy("key", f"secret: {name}\nissuer: passwords\nlifetime: 30d\nrotate: {{every: 20d}}\ngrace: {grace}\n"
@@ -156,11 +152,6 @@ def account_key(space, gcp, grace="1s", more="", backend="gcp"):
                  f"rotate: {{every: 20d}}\ngrace: {grace}\n{more}"
                  f"backends: [{{name: vault}}, {{name: {backend}, path: {name.replace('/', '-')}}}]\n")
     return account, name
-
-
-def retire(space):
-    time.sleep(1.2)
-    return must(space.run("run", "--once", "--wait", "5s"))
 
 
 # Secret Manager.
@@ -266,16 +257,10 @@ def test_a_disabled_current_version_is_an_outage_that_is_repaired(space, gcp, ve
 def test_a_restored_state_is_known_by_the_annotations(space, gcp, backend):
     name, alias = password(space, backend=backend, grace="1h"), "current" if backend == "alias" else None
     must(space.run("run", "--once"))
-    state, backup = space.folder / "var", space.folder / "backup"
-    backup.mkdir()
-    for file in state.glob("keyturn.db*"):
-        shutil.copy2(file, backup)
+    space.keep_state()
     must(space.run("rotate", name))
     serving = gcp.value(name, alias)
-    for file in state.glob("keyturn.db*"):
-        file.unlink()
-    for file in backup.iterdir():
-        shutil.copy2(file, state)
+    space.put_state_back()
     done = space.run("rotate", name, "--wait", "0")
     assert done.returncode != 0 and "ahead of the state" in done.stderr, done.stderr
     assert gcp.value(name, alias) == serving
@@ -538,17 +523,11 @@ def test_a_downloaded_key_is_taken_over(space, gcp, tmp_path):
 
 def test_no_key_is_shown_anywhere(space, gcp):
     account, name = account_key(space, gcp)
-    shown = []
-    for words in (["run", "--once", "--log-level", "debug"], ["rotate", name, "--log-level", "debug"],
-                  ["status"], ["history"], ["explain", name]):
-        done = must(space.run(*words))
-        shown.append(done.stdout + done.stderr)
-    lines = [about["file"] for about in gcp.accounts[account].values()] + [gcp.own]
-    values = {json.loads(file)["private_key"].splitlines()[3] for file in lines} | set(gcp.tokens)
-    stored = b"".join(path.read_bytes() for path in (space.folder / "var").rglob("*") if path.is_file())
-    for value in values:
-        assert not any(value in text for text in shown)
-        assert value.encode() not in stored
+
+    def values():
+        files = [about["file"] for about in gcp.accounts[account].values()] + [gcp.own]
+        return {json.loads(file)["private_key"].splitlines()[3] for file in files} | set(gcp.tokens)
+    must_disclose_none(space, name, values)
 
 
 # A process that dies.
@@ -570,48 +549,16 @@ def test_killed_at_every_request(space, gcp, vendor, proxy, kind, moment):
     configure(space, gcp, proxy.address, delay="1s")
     # Each rotation leaves a version in the list, and with small pages more and more requests to be killed at.
     gcp.page = 1000
-    entry, number, killed = name.replace("/", "-"), 0, 0
-    while True:
-        number += 1
-        retire(space)
-        process = space.start("rotate", name, "--compromised", "--wait", "0", stderr=None)
-        first, struck = proxy.requests, threading.Event()
-
-        def passes(request):
-            if request == first + number and process.poll() is None:
-                process.kill()
-                process.wait()
-                struck.set()
-                if moment == "before":
-                    raise Dropped
-        setattr(proxy, moment, passes)
-        process.wait(60)
-        proxy.before = proxy.after = None
-        while proxy.in_flight:
-            time.sleep(0.01)
-        # A consumer reads a key that works, whatever the moment was.
-        served = gcp.value(entry, alias)
-        assert served is not None, number
-        if kind == "keys":
-            assert gcp.accepts(served), number
-        done = space.run("run", "--once", "--wait", "60s")
-        assert done.returncode == 0, (number, done.returncode, done.stderr)
-        if not struck.is_set():
-            break
-        killed += 1
-        status = space.status(name)
-        assert status["rotation"] is None and not status["quarantined"], (number, status)
-        current = space.vault_value(name)
-        assert gcp.value(entry, alias) == current, number
-        assert len([stage for stage in space.stages(name).values() if stage in ("current", "pending")]) == 1
+    entry = name.replace("/", "-")
+    for number, current in killed_at_each_request(
+            space, proxy, name, moment, served=lambda: gcp.value(entry, alias),
+            works=gcp.accepts if kind == "keys" else bool):
         if kind == "keys":
             retire(space)
             assert list(gcp.accounts[account]) == [json.loads(current)["private_key_id"]], (number, "a key is left over")
-    assert killed > 8, killed
     retire(space)
     # Of every version that is over, nothing is left.
     assert [n for n, state in vendor.states(entry).items() if state != DESTROYED] == [
         int(vendor.secret(entry).version_aliases["current"]) if alias else len(vendor.states(entry))]
     assert len(vendor.secret(entry).annotations) == 1
-    assert space.run("audit", "verify").returncode == 0
-    assert space.json("orphans", "list")["orphans"] == []
+    must_be_settled(space)

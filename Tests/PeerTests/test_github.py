@@ -6,6 +6,7 @@ import pytest
 
 from peers.fault_proxy import FaultProxy
 from peers.github import GitHub
+from workspace import must
 
 
 @pytest.fixture
@@ -34,11 +35,6 @@ def policy(space, path="octo/app#API_KEY", target="", name="team/key", more="gra
 def repository(hub):
     """The same repository as PyGithub sees it."""
     return github.Github(base_url=hub.address, auth=github.Auth.Token(hub.token)).get_repo("octo/app")
-
-
-def must(done, *codes):
-    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def note(hub, name="API_KEY", base="/repos/octo/app/actions"):

@@ -1,7 +1,6 @@
 """What keeps old keys alive: clocks that disagree, a health check that fails, a state that is older than its backends."""
 import datetime
 import json
-import shutil
 import uuid
 
 # The wall clock alone is moved; the machine's uptime goes on as it does.
@@ -132,20 +131,14 @@ def test_a_restored_state_revokes_nothing_until_it_is_accepted(site, bao, aws):
                      "backends: [{name: vault}, {name: bao, format: json}, {name: aws}]\n")
     assert site.run("run", "--once").returncode == 0
     assert site.run("rotate", name).returncode == 0
-    state, backup = site.folder / "var", site.folder / "backup"
-    backup.mkdir()
-    for file in state.glob("keyturn.db*"):
-        shutil.copy2(file, backup)
+    site.keep_state()
     site.run("run", "--once", at=later(hours=3))
     assert site.stages(name)[1] == "retired"
     assert site.run("rotate", name, at=later(hours=3)).returncode == 0
     serving = json.loads(site.vault_value(name))
     alive = aws.keys(user)
     assert site.stages(name) == {1: "retired", 2: "previous", 3: "current"} and len(alive) == 2
-    for file in state.glob("keyturn.db*"):
-        file.unlink()
-    for file in backup.iterdir():
-        shutil.copy2(file, state)
+    site.put_state_back()
 
     def untouched():
         assert aws.keys(user) == alive

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from peers.key_service import KeyService
+from workspace import run
 
 POLICY = """\
 secret: {name}
@@ -33,12 +34,6 @@ tokens:
   revoke: {{method: POST, path: /v1/auth/token/revoke-accessor, json: {{accessor: '{{{{keyId}}}}'}}}}
   errors: {{"400": notFound}}
 """
-
-
-def run(space, *arguments, code=0):
-    done = space.run(*arguments)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import yaml
 from peers.fault_proxy import FaultProxy
 from peers.kubernetes_api import KubernetesAPI
 from peers.pki import Authority
+from workspace import must
 
 RIGHTS = pathlib.Path(__file__).resolve().parents[2] / "deploy/rights/kubernetes-secret.yaml"
 
@@ -81,11 +82,6 @@ def kubectl(space, *arguments, stdin=None, codes=(0,)):
         capture_output=True, text=True, input=stdin, timeout=60)
     assert done.returncode in codes, (done.stdout, done.stderr)
     return done.stdout
-
-
-def must(done, *codes):
-    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def test_the_official_client_reads_what_is_written(space, api):

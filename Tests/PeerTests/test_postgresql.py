@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 import subprocess
-import threading
 import time
 import urllib.parse
 
@@ -14,10 +13,10 @@ from psycopg import sql
 
 from peers.pki import Authority
 from peers.postgresql import BINARIES
+from renewals import fifty_rotations
+from workspace import run
 
 ROOT = pathlib.Path(__file__).parents[2]
-START = datetime.datetime(2027, 3, 1, 8, 0, tzinfo=datetime.timezone.utc)
-DAY = datetime.timedelta(days=1)
 
 
 def configure(space, postgres, more="", **changed):
@@ -42,38 +41,10 @@ def value(space, name="app/db"):
     return (space.folder / "var/files" / name).read_text()
 
 
-def run(space, *arguments, code=0, at=None):
-    done = space.run(*arguments, at=at)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
-
-
 @pytest.fixture
 def space(workspace, postgres):
     configure(workspace, postgres)
     return workspace
-
-
-class Consumer(threading.Thread):
-    """Reads its file and logs in with what it says, again and again."""
-
-    def __init__(self, postgres, file):
-        super().__init__()
-        self.postgres, self.file = postgres, file
-        self.users, self.refused, self.logins, self.over = set(), [], 0, False
-
-    def run(self):
-        while not self.over:
-            url = self.file.read_text()
-            user = self.postgres.opens(url)
-            self.logins += 1
-            self.users.add(user)
-            if user is None:
-                self.refused.append(url)
-
-    def stop(self):
-        self.over = True
-        self.join()
 
 
 def test_nobody_is_refused_during_fifty_rotations(space, postgres):
@@ -81,32 +52,18 @@ def test_nobody_is_refused_during_fifty_rotations(space, postgres):
     # The certificate does not live for as long as this takes by the clock of the test.
     configure(space, postgres, sslMode="disable")
     policy(space, f"users: {quoted(roles)}, format: url, alphabet: ascii")
-    run(space, "validate", "--online")
-    run(space, "run", "--once", at=START)
-    seen = [value(space)]
-    consumer = Consumer(postgres, space.folder / "var/files/app/db")
-    consumer.start()
-    try:
-        for turn in range(1, 51):
-            time_now = START + turn * 20 * DAY + datetime.timedelta(minutes=turn)
-            run(space, "run", "--once", at=time_now)
-            seen.append(value(space))
-            assert postgres.opens(seen[-2]) == roles[(turn - 1) % 2], "the old one lives through the grace"
-            assert postgres.opens(seen[-1]) == roles[turn % 2]
-            run(space, "run", "--once", at=time_now + 3 * DAY)
-            assert postgres.opens(seen[-2]) is None
-            assert list(postgres.verifiers(roles)) == [roles[turn % 2]]
-    finally:
-        consumer.stop()
-    assert consumer.refused == [] and consumer.users == set(roles) and consumer.logins > 100
-    assert len(set(seen)) == 51
+
+    def only(turn, _):
+        assert list(postgres.verifiers(roles)) == [roles[turn % 2]]
+    seen, end = fifty_rotations(
+        space, space.folder / "var/files/app/db", postgres.opens, lambda turn: roles[turn % 2], only)
     # The server's log has every statement, and none of the passwords.
     log = postgres.log.read_text()
     for url in seen:
         password = urllib.parse.unquote(url.split(":")[2].split("@")[0])
         assert len(password) == 32 and password not in log and url not in log
     assert len(re.findall(rf'ALTER ROLE "?{roles[0]}"? PASSWORD \'SCRAM-SHA-256\$4096:', log)) == 26
-    assert run(space, "audit", "verify", at=time_now + 3 * DAY)
+    run(space, "audit", "verify", at=end)
 
 
 def test_what_the_server_keeps_and_consumers_get(space, postgres):

@@ -7,6 +7,7 @@ import botocore.exceptions
 import pytest
 
 from peers.fault_proxy import FaultProxy
+from workspace import must
 
 REFERENCES = "credentials: {accessKeyId: {env: KT_AWS_ID}, secretAccessKey: {env: KT_AWS_SECRET}}"
 
@@ -34,11 +35,6 @@ def password(space, target="", name=None, issuer="passwords"):
     space.policy("key", f"secret: {name}\nissuer: {issuer}\nlifetime: 30d\nrotate: {{every: 20d}}\ngrace: 1s\n"
                  f"backends: [{{name: ssm, path: /{name}{target}}}, {{name: vault}}]\n")
     return name
-
-
-def must(done, *codes):
-    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def read(aws, name):
@@ -143,15 +139,18 @@ def test_a_restored_state_is_noticed(space, aws):
     name = password(space)
     space.policy("key", (space.folder / "schedules/key.yaml").read_text().replace("grace: 1s", "grace: 1h"))
     must(space.run("run", "--once"))
-    state = space.folder / "var/keyturn.db"
-    old = {path.name: path.read_bytes() for path in state.parent.glob("keyturn.db*")}
+    space.keep_state()
     must(space.run("rotate", name))
-    for path in state.parent.glob("keyturn.db*"):
-        path.unlink()
-    for file, content in old.items():
-        (state.parent / file).write_bytes(content)
-    done = space.run("run", "--once", "--wait", "0")
-    assert "restored" in done.stdout + done.stderr, (done.stdout, done.stderr)
+    space.put_state_back()
+    serving = read(aws, name)["Value"]
+    done = space.run("rotate", name, "--wait", "0")
+    assert done.returncode != 0 and "ahead of the state" in done.stderr, (done.stdout, done.stderr)
+    assert read(aws, name)["Value"] == serving
+    done = must(space.run("adopt", "--restored"))
+    assert "generation 2" in done.stderr and read(aws, name)["Value"] == serving
+    must(space.run("run", "--once"))
+    must(space.run("rotate", name))
+    assert read(aws, name)["Value"] == space.vault_value(name) != serving and tags(aws, name)["generation"] == "2"
 
 
 def test_names_are_checked_offline(space):

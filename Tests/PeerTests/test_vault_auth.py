@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from peers.fault_proxy import FaultProxy
 from peers.pki import Authority
-from test_vault_login import RIGHTS, policy, retire, script, use
+from test_vault_login import RIGHTS, policy, script, use
+from workspace import must, retire
 
 
 class Signer:
@@ -68,11 +69,6 @@ def proxy(bao):
 
 def count(proxy, ending):
     return sum(path.endswith(ending) for _, path in proxy.calls)
-
-
-def must(done, *codes):
-    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def write(space, name, text, mode=0o644):

@@ -9,6 +9,7 @@ import pytest
 
 from peers.fault_proxy import FaultProxy
 from peers.openbao import OpenBao
+from workspace import retire
 
 # What the documentation lists as the least rights, for secrets below app/.
 RIGHTS = """
@@ -78,13 +79,6 @@ def script(space, name, text):
     path.write_text(f"#!/bin/sh\ncat >/dev/null\n{text}\n")
     path.chmod(0o700)
     return f"verify: [{{type: command, run: ['./{name}'], timeout: 30s}}]\n"
-
-
-def retire(space):
-    """The pass after the grace."""
-    time.sleep(1.2)
-    done = space.run("run", "--once", "--wait", "5s")
-    assert done.returncode == 0, done.stderr
 
 
 # Logins.

@@ -2,7 +2,9 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
+import time
 
 BINARY = os.environ["KEYTURN_BINARY"]
 
@@ -74,6 +76,19 @@ class Workspace:
     def stages(self, secret, at=None):
         return {version["number"]: version["stage"] for version in self.status(secret, at)["versions"]}
 
+    def keep_state(self):
+        """Copies the state, as a backup of the machine would."""
+        (self.folder / "backup").mkdir()
+        for file in (self.folder / "var").glob("keyturn.db*"):
+            shutil.copy2(file, self.folder / "backup")
+
+    def put_state_back(self):
+        """The state is what it was when it was kept."""
+        for file in (self.folder / "var").glob("keyturn.db*"):
+            file.unlink()
+        for file in (self.folder / "backup").iterdir():
+            shutil.copy2(file, self.folder / "var")
+
     def stock_age(self, file):
         """A vault file opened by the stock tool, without Keyturn."""
         done = subprocess.run(["age", "-d", "-i", str(self.identity), str(file)], capture_output=True, timeout=60)
@@ -84,3 +99,19 @@ class Workspace:
         """What a consumer of the file vault reads now; None when there is nothing."""
         current = self.vault / path / "current"
         return self.stock_age(current) if current.exists() else None
+
+
+def must(done, *codes):
+    """That it ended with one of the codes, or with 0."""
+    assert done.returncode in (codes or (0,)), (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def run(space, *arguments, code=0, at=None):
+    return must(space.run(*arguments, at=at), code)
+
+
+def retire(space):
+    """The pass after a grace of a second."""
+    time.sleep(1.2)
+    return must(space.run("run", "--once", "--wait", "5s"))

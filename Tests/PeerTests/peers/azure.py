@@ -5,12 +5,10 @@ it is shown: client secrets, tokens and the resource they are for, signatures wi
 """
 import base64
 import datetime
-import http.server
 import json
 import os
 import re
 import secrets
-import ssl
 import threading
 import time
 import types
@@ -19,6 +17,8 @@ import uuid
 
 from azure.core.pipeline.transport import HttpRequest
 from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
+
+from .listener import Listener, reply
 
 VAULT, GRAPH, ARM = "https://vault.azure.net", "https://graph.microsoft.com", "https://management.azure.com"
 
@@ -72,59 +72,21 @@ class Azure:
         self.accounts = {}  # keys by account
         self.subscription = str(uuid.uuid4())
         self.identity = None  # the header that an app's identity asks for
-        self.servers = [self._listen(self.certificate), self._listen(None)]
-        self.port, self.plain_port = (server.server_address[1] for server in self.servers)
-        self.address = f"https://127.0.0.1:{self.port}"
+        self.listeners = secure, plain = Listener(self.serve, self.certificate), Listener(self.serve)
+        self.port, self.plain_port = secure.port, plain.port
+        self.address = secure.address
 
-    def _listen(self, certificate):
-        azure = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                try:
-                    status, answer, headers = 200, azure.handle(self, body), {}
-                except Refused as refused:
-                    status, answer, headers = refused.status, refused.body, refused.headers
-                if answer is None:
-                    status = 204
-                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode() if answer else b""
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header(
-                    "Content-Type", "application/xml" if isinstance(answer, bytes) else "application/json")
-                if status != 204:
-                    self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = serve
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        server = Quiet(("127.0.0.1", 0), Handler)
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+    def serve(self, handler, body):
+        try:
+            answer = self.handle(handler, body)
+            status, headers = 204 if answer is None else 200, {}
+        except Refused as refused:
+            status, answer, headers = refused.status, refused.body, refused.headers
+        reply(handler, status, answer, "application/xml" if isinstance(answer, bytes) else "application/json", headers)
 
     def stop(self):
-        for server in self.servers:
-            server.shutdown()
-            server.server_close()
+        for listener in self.listeners:
+            listener.stop()
 
     # What requests come to.
 

@@ -3,13 +3,13 @@
 A rule matches requests by a word in the request line, the headers or the body, and is used up after some of them.
 """
 import http.client
-import http.server
 import socket
-import ssl
 import struct
 import subprocess
 import threading
 import time
+
+from .listener import Listener, reply
 
 
 class Rule:
@@ -24,7 +24,6 @@ class Dropped(Exception):
 
 class FaultProxy:
     def __init__(self, upstream_port, certificate=None):
-        proxy = self
         self.upstream = upstream_port
         self.rules = []
         self.lock = threading.Lock()
@@ -35,47 +34,22 @@ class FaultProxy:
         self.more_headers = {}  # added to every answer, and taken off every request
         self.in_flight = 0
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # Otherwise the body of each answer waits 40 ms for the client to acknowledge its head.
-            disable_nagle_algorithm = True
+        self.listener = Listener(self.serve, certificate)
+        self.port, self.address = self.listener.port, self.listener.address
 
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                with proxy.lock:
-                    proxy.in_flight += 1
-                try:
-                    proxy.handle(self, body)
-                except Dropped:
-                    proxy.reset(self)
-                finally:
-                    with proxy.lock:
-                        proxy.in_flight -= 1
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = serve
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        self.address = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
+    def serve(self, handler, body):
+        with self.lock:
+            self.in_flight += 1
+        try:
+            self.handle(handler, body)
+        except Dropped:
+            self.reset(handler)
+        finally:
+            with self.lock:
+                self.in_flight -= 1
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listener.stop()
 
     def fail(self, kind, word="", times=1_000_000, skip=0, headers=None):
         with self.lock:
@@ -154,12 +128,7 @@ class FaultProxy:
     @staticmethod
     def answer(handler, status, headers, content):
         try:
-            handler.send_response(status)
-            for name, value in headers.items():
-                handler.send_header(name, value)
-            handler.send_header("Content-Length", str(len(content)))
-            handler.end_headers()
-            handler.wfile.write(content)
+            reply(handler, status, content, kind=None, headers=headers)
         except OSError:
             handler.close_connection = True
 

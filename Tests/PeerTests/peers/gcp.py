@@ -5,11 +5,9 @@ it is shown: assertions (by the vendor's verifier), tokens, checksums, etags.
 """
 import base64
 import datetime
-import http.server
 import json
 import re
 import secrets
-import ssl
 import threading
 import time
 import urllib.parse
@@ -17,6 +15,8 @@ import urllib.parse
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
+
+from .listener import Listener, reply
 
 PROJECT, NUMBER = "acme-project", "123456789012"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -74,57 +74,22 @@ class Google:
         self.rights = None  # what Keyturn's account may do; None: everything
         self.tells = True  # whether it says which rights are missing, when asked
         self.refused_calls = []
-        self.servers = [self._listen(self.certificate), self._listen(None)]
-        self.port, self.plain_port = (server.server_address[1] for server in self.servers)
-        self.address, self.plain = f"https://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.plain_port}"
+        self.listeners = secure, plain = Listener(self.serve, self.certificate), Listener(self.serve)
+        self.port, self.plain_port = secure.port, plain.port
+        self.address, self.plain = secure.address, plain.address
         self.account = self.add_account("keyturn")
         self.own = self.add_key(self.account)
 
-    def _listen(self, certificate):
-        google = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                try:
-                    status, answer = 200, google.handle(self, body)
-                except Refused as refused:
-                    status, answer = refused.status, refused.body
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                if "/computeMetadata/" in self.path:
-                    self.send_header("Metadata-Flavor", "Google")
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = serve
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        server = Quiet(("127.0.0.1", 0), Handler)
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+    def serve(self, handler, body):
+        try:
+            status, answer = 200, self.handle(handler, body)
+        except Refused as refused:
+            status, answer = refused.status, refused.body
+        reply(handler, status, answer, headers={"Metadata-Flavor": "Google"} if "/computeMetadata/" in handler.path else {})
 
     def stop(self):
-        for server in self.servers:
-            server.shutdown()
-            server.server_close()
+        for listener in self.listeners:
+            listener.stop()
 
     # What requests come to.
 

@@ -2,13 +2,14 @@
 boxes with a key of its own, tells no value, and dates changes to the second."""
 import base64
 import datetime
-import http.server
 import json
 import re
 import threading
 import urllib.parse
 
 from nacl.public import PrivateKey, SealedBox
+
+from .listener import Listener, reply
 
 
 class GitHub:
@@ -25,40 +26,14 @@ class GitHub:
         # A second passes with each change, so that the tests need not wait for one.
         self.now = datetime.datetime(2027, 1, 1, tzinfo=datetime.timezone.utc)
         self.repositories = {"octo/app": {"id": 1, "name": "app", "full_name": "octo/app"}}
-        github = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                code, answer = github.answer(self, body)
-                text = b"" if answer is None else json.dumps(answer).encode()
-                self.send_response(code)
-                self.send_header("Content-Type", "application/json; charset=utf-8")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.listener = Listener(self.serve)
+        self.port, self.address = self.listener.port, self.listener.address
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listener.stop()
+
+    def serve(self, handler, body):
+        reply(handler, *self.answer(handler, body), "application/json; charset=utf-8")
 
     def answer(self, handler, body):
         url = urllib.parse.urlsplit(handler.path)

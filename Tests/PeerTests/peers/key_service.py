@@ -1,49 +1,30 @@
 """An interface for keys as a vendor might have one, with a list of two keys to a page."""
-import http.server
 import json
 import secrets
 import threading
 import urllib.parse
 
+from .listener import Listener, reply
+
 
 class KeyService:
     def __init__(self):
-        service = self
         self.keys, self.lock, self.own = {}, threading.Lock(), secrets.token_hex(16)
         self.lose = 0  # how many creations are carried out, and their answers lost
         self.requests = []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
+        self.listener = Listener(self.serve)
+        self.port, self.address = self.listener.port, self.listener.address
 
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = service.answer(self.command, self.path, self.headers, json.loads(body) if body else None)
-                if answer is None:
-                    self.close_connection = True
-                    return
-                text = json.dumps(answer[1]).encode()
-                self.send_response(answer[0])
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_DELETE = serve
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.port = self.server.server_address[1]
-        self.address = f"http://127.0.0.1:{self.port}"
+    def serve(self, handler, body):
+        if handler.command not in ("GET", "POST", "DELETE"):
+            reply(handler, 501)
+            return
+        answer = self.answer(handler.command, handler.path, handler.headers, json.loads(body) if body else None)
+        if answer is None:
+            handler.close_connection = True
+        else:
+            reply(handler, *answer, kind=None)
 
     def answer(self, method, path, headers, body):
         parts = urllib.parse.urlsplit(path)
@@ -88,5 +69,4 @@ class KeyService:
                 "  revoke: {path: '/keys/{{keyId}}'}\n")
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listener.stop()

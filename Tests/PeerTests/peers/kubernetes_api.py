@@ -2,13 +2,13 @@
 objects, field managers with server-side apply, rights, tokens and client certificates."""
 import base64
 import copy
-import http.server
 import json
 import re
-import ssl
 import threading
 import time
 import urllib.parse
+
+from .listener import Listener, reply
 
 MERGE = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 
@@ -39,49 +39,19 @@ class KubernetesAPI:
         self.tokens = {"root": "root"}  # who holds which
         self.rights = {"root": {("*", "*", "*")}}  # by account: namespace, name, verb
         self.requests = []
-        api = self
+        self.listener = Listener(
+            self.serve, authority and authority.issue("kube-apiserver"), authority and authority.file)
+        self.port, self.address = self.listener.port, self.listener.address
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, *_):
-                pass
-
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                try:
-                    code, answer = api.answer(self, body)
-                except Refused as refused:
-                    code, answer = refused.status["code"], refused.status
-                text = json.dumps(answer).encode()
-                self.send_response(code)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        if authority:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*authority.issue("kube-apiserver"))
-            context.load_verify_locations(authority.file)
-            context.verify_mode = ssl.CERT_OPTIONAL
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.address = f"{'https' if authority else 'http'}://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def serve(self, handler, body):
+        try:
+            code, answer = self.answer(handler, body)
+        except Refused as refused:
+            code, answer = refused.status["code"], refused.status
+        reply(handler, code, answer)
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listener.stop()
 
     # Who asks, and may they.
 
