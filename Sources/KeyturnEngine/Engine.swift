@@ -211,7 +211,9 @@ package actor Engine {
         while !due.isEmpty, !core.stop.isAsked {
             let before = outcomes.count
             let total = before + due.count { outcomes[$0] == nil }
-            let finished = await work(on: due) { done in progress(min(before + done, total), total) }
+            let finished = await work(on: due, tidiesUp: only == nil) { done in
+                progress(min(before + done, total), total)
+            }
             for outcome in finished { outcomes[outcome.secret] = outcome }
             let freed = try await successorsFreed(outcomes)
             if let only {
@@ -264,10 +266,10 @@ package actor Engine {
     }
 
     private func work(
-        on secrets: [SecretName], _ progress: @escaping @Sendable (_ done: Int) -> Void
+        on secrets: [SecretName], tidiesUp: Bool, _ progress: @escaping @Sendable (_ done: Int) -> Void
     ) async -> [WorkOutcome] {
         // In a pass all that are due have lined up when the first one is worked on again.
-        let worker = SecretWorker(core: core, workplace: workplace, lineUpTime: 0)
+        let worker = SecretWorker(core: core, workplace: workplace, lineUpTime: 0, tidiesUp: tidiesUp)
         let width = max(1, core.settings.concurrency)
         let stop = core.stop
         return await withStopPatience {

@@ -714,9 +714,10 @@ def test_orphans_list(space):
 
 COMMANDS = ["init", "validate", "report", "run", "rotate", "status", "explain", "history", "audit verify", "vault list",
             "vault show", "vault export", "adopt", "next", "orphans list", "orphans revoke", "orphans adopt", "pause",
-            "resume", "rollback", "drift", "doctor"]
+            "resume", "rollback", "drift", "doctor", "issuers", "backends", "schema"]
 STATUSES = {"report": [0, 2], "run": [0, 1, 3, 75], "rotate": [0, 1, 3], "validate": [0, 65, 69],
-            "audit verify": [0, 1], "drift": [0, 1, 69], "doctor": [0, 1, 3, 65, 69]}
+            "audit verify": [0, 1], "drift": [0, 1, 69], "doctor": [0, 1, 3, 65, 69], "issuers": [0, 64], "backends": [0, 64],
+            "schema": [0, 64, 65]}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -81,7 +81,7 @@ def test_what_still_holds_the_key_is_named(space):
     run(space, "run", "--once")
     old = space.vault_value("team/key")
     space.store.fail("promote", times=50, status=1)
-    done = space.run("rotate", "team/key", "--compromised", "--wait", "5s")
+    done = space.run("rotate", "team/key", "--compromised", "--wait", "5m", timeout=240)
     # The store, which was left behind, refuses to part with what it still gives out.
     assert done.returncode == 1 and "prune:store" in done.stdout
     lines = [line for line in done.stdout.splitlines() if line.startswith("team/key  ")]

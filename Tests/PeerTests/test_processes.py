@@ -173,7 +173,7 @@ def test_suspended_past_its_claim(scripted, daemons, tmp_path, operation):
     daemon.signal(signal.SIGCONT)
     daemon.wait_for("another process took over")
     # What a program may still be at is given the time that it has, by a clock that was not set ahead.
-    daemon.wait_for("new version is current", timeout=90)
+    daemon.wait_for("new version is current", timeout=180)
     assert daemon.stop()[0] == 0
     value = scripted.vault_value(name)
     assert value == scripted.store.value(name) and scripted.issuer.accepts(value)

@@ -39,8 +39,11 @@ package struct SecretRecord: Sendable, Codable, Equatable {
     }
 
     /// When what failed is tried again; `nil` where nothing did. While a rotation is under way nothing is retired.
-    package var nextRetry: Date? {
-        rotation != nil ? rotation?.nextAttempt : stuckRetirements.compactMap(\.nextAttempt).min()
+    ///
+    /// - Parameter prunes: whether it counts that the value of a key which has ended is still to be removed.
+    package func nextRetry(includingPrunes prunes: Bool) -> Date? {
+        guard rotation == nil else { return rotation?.nextAttempt }
+        return stuckRetirements.filter { prunes || !$0.revoked }.compactMap(\.nextAttempt).min()
     }
 
     /// What people ask of it.

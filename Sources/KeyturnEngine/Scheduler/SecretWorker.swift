@@ -7,8 +7,12 @@ struct SecretWorker {
     let core: EngineCore
     let workplace: Workplace
     let lineUpTime: Double
+    /// Whether a pass with patience also waits until the values of keys that have ended are removed. Whoever asked for a
+    /// rotation wants to hear of it sooner.
+    let tidiesUp: Bool
 
-    init(core: EngineCore, workplace: Workplace, lineUpTime: Double? = nil) {
+    init(core: EngineCore, workplace: Workplace, lineUpTime: Double? = nil, tidiesUp: Bool = true) {
+        self.tidiesUp = tidiesUp
         self.core = core
         self.workplace = workplace
         self.lineUpTime = lineUpTime ?? core.settings.lineUpTime
@@ -214,7 +218,7 @@ struct SecretWorker {
         guard core.settings.inlineWait > 0, record.quarantine == nil, record.pausedSince == nil, !isPaused else {
             return nil
         }
-        guard let next = record.nextRetry else { return nil }
+        guard let next = record.nextRetry(includingPrunes: tidiesUp) else { return nil }
         let pause = max(0.05, next.timeIntervalSince(core.time.now()))
         return waited + pause <= core.settings.inlineWait ? pause : nil
     }
