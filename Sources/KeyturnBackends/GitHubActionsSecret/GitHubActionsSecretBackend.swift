@@ -74,10 +74,9 @@ package struct GitHubActionsSecretBackend: Backend {
             if let done = noted.done, done.updatedAt == present.updated_at {
                 if done.version == write.version, done.generation == write.generation { return done }
                 if expected.contains(done.version) { return nil }
-            } else if let intended = noted.intended, intended.updatedAt != present.updated_at,
-                expected.contains(intended.version)
-            {
-                // It was changed since the note: most likely by the write whose answer was lost.
+            } else if let intended = noted.intended, expected.contains(intended.version) {
+                // It was changed since the note, most likely by the write whose answer was lost; or it is as it was when
+                // the note was made, and was found to be ours, or to be overwritten, then.
                 return nil
             }
         }

@@ -147,6 +147,20 @@ struct GitHubActionsSecretTests {
         #expect(server.secret(place)?.value == "three")
     }
 
+    /// The first write came through, the second one did not, and no answer to either.
+    @Test(arguments: [true, false]) func twoLostAnswersInARowAreNoForeignWrite(first: Bool) async throws {
+        _ = try await backend.promote(write(1, "one"), at: target)
+        for carriedOut in [first, !first, false] {
+            server.state.withLock { $0.next = Self.losing("PUT", "/secrets", carriedOut: carriedOut, server) }
+            #expect(await failure { _ = try await backend.promote(write(2, "two", replacing: 1), at: target) } != nil)
+            server.state.withLock { $0.next = nil }
+        }
+        _ = try await backend.promote(write(2, "two", replacing: 1), at: target)
+        #expect(
+            try await backend.mark(of: try SecretName("team/key"), instance: write(2, "two").instance, at: target)?
+                .version == 2)
+    }
+
     @Test func aWriteThatWasLostIsForeignToEverybodyElse() async throws {
         _ = try await backend.promote(write(1, "one"), at: target)
         server.state.withLock { $0.next = Self.losing("PUT", "/secrets", carriedOut: true, server) }
