@@ -22,8 +22,7 @@ package struct EntraTokenEndpoint: Sendable {
 
     private let authorityHost: String
     private let http: HTTPClient
-    private let tls: TLSSettings
-    private let timeout: Int
+    private let request: OAuthTokenRequest
     private let time: any Timekeeper
 
     static let name = "Microsoft Entra ID"
@@ -36,14 +35,8 @@ package struct EntraTokenEndpoint: Sendable {
     ) {
         self.authorityHost = RequestAddress.base(authorityHost)
         self.http = http
-        self.tls = tls
-        self.timeout = timeout
+        request = OAuthTokenRequest(name: Self.name, tls: tls, timeout: timeout)
         self.time = time
-    }
-
-    private struct Granted: Decodable {
-        let access_token: String
-        let expires_in: LooseNumber
     }
 
     /// Asks for a token for all that the application may do at a resource, such as `https://vault.azure.net`.
@@ -63,21 +56,10 @@ package struct EntraTokenEndpoint: Sendable {
             fields.append(("client_assertion", try Self.text(assertion)))
         }
         let url = "\(authorityHost)/\(FormBody.escape(tenant))/oauth2/v2.0/token"
-        var request = HTTPRequest("POST", url, body: FormBody.encode(fields), tls: tls)
-        request.timeouts.total = .seconds(timeout)
-        request.mayRepeat = true
-        request.set("Content-Type", FormBody.contentType)
-        request.set("Accept", "application/json")
         let response: HTTPResponse
-        do throws(HTTPError) { response = try await http.execute(request) } catch {
-            throw SystemError(error, from: Self.name).withoutEffect
-        }
-        if response.isSuccess {
-            guard let granted = response.decodeJSON(Granted.self), !granted.access_token.isEmpty else {
-                throw SystemError(.badAnswer, "\(Self.name): the login was answered without a token")
-            }
-            return .token(
-                AccessToken(value: SecretValue(utf8: granted.access_token), lifetime: granted.expires_in.value))
+        switch try await request.send(fields, to: url, over: http) {
+        case .token(let token): return .token(token)
+        case .refused(let refusal): response = refusal
         }
         let words = response.decodeJSON(EntraRefusal.Wire.self)
         if words?.error == "temporarily_unavailable" {

@@ -1,6 +1,3 @@
-// Members are named as the service names them.
-// swift-format-ignore-file: AlwaysUseLowerCamelCase
-
 import Foundation
 package import KeyturnCore
 
@@ -17,8 +14,7 @@ package struct GoogleTokenEndpoint: Sendable {
 
     private let address: String?
     private let http: HTTPClient
-    private let tls: TLSSettings
-    private let timeout: Int
+    private let request: OAuthTokenRequest
     private let time: any Timekeeper
 
     static let name = "Google's token endpoint"
@@ -32,14 +28,8 @@ package struct GoogleTokenEndpoint: Sendable {
     package init(address: String?, http: HTTPClient, tls: TLSSettings, timeout: Int, time: any Timekeeper) {
         self.address = address
         self.http = http
-        self.tls = tls
-        self.timeout = timeout
+        request = OAuthTokenRequest(name: Self.name, tls: tls, timeout: timeout)
         self.time = time
-    }
-
-    private struct Granted: Decodable {
-        let access_token: String
-        let expires_in: LooseNumber
     }
 
     private struct Refusal: Decodable { let error: String? }
@@ -52,24 +42,14 @@ package struct GoogleTokenEndpoint: Sendable {
         guard let assertion = try key.assertion(scope: Self.scope, at: time.now()).exposedText() else {
             throw SystemError(.local, "an assertion can't be written")
         }
-        let body = FormBody.encode([
-            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", assertion),
-        ])
-        var request = HTTPRequest("POST", address ?? key.tokenURI ?? Self.usual, body: body, tls: tls)
-        request.timeouts.total = .seconds(timeout)
-        request.mayRepeat = true
-        request.set("Content-Type", FormBody.contentType)
-        request.set("Accept", "application/json")
+        let fields = [
+            (name: "grant_type", value: "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            (name: "assertion", value: assertion),
+        ]
         let response: HTTPResponse
-        do throws(HTTPError) { response = try await http.execute(request) } catch {
-            throw SystemError(error, from: Self.name).withoutEffect
-        }
-        if response.isSuccess {
-            guard let granted = response.decodeJSON(Granted.self), !granted.access_token.isEmpty else {
-                throw SystemError(.badAnswer, "\(Self.name): the login was answered without a token")
-            }
-            return .token(
-                AccessToken(value: SecretValue(utf8: granted.access_token), lifetime: granted.expires_in.value))
+        switch try await request.send(fields, to: address ?? key.tokenURI ?? Self.usual, over: http) {
+        case .token(let token): return .token(token)
+        case .refused(let refusal): response = refusal
         }
         let word = response.decodeJSON(Refusal.self)?.error
         guard word == "invalid_grant", response.status < 500 else {
