@@ -9,6 +9,13 @@ import time
 BINARY = os.environ["KEYTURN_BINARY"]
 
 
+def forget_ended_clocks():
+    """Removes what killed programs left of their faked clocks: no later one of the same pid would start."""
+    for path in pathlib.Path("/dev/shm").glob("*faketime_s*_*"):
+        if not pathlib.Path("/proc", path.name.rpartition("_")[2]).exists():
+            path.unlink(missing_ok=True)
+
+
 class Workspace:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -45,6 +52,7 @@ class Workspace:
     def command(self, *arguments, config=True, at=None):
         travel = []
         if at is not None:
+            forget_ended_clocks()
             travel = ["faketime", "-f", f"@{at:%Y-%m-%d %H:%M:%S}"]
             self.travel()
         return [*travel, BINARY, *arguments, *(["--config", str(self.folder / "keyturn.yaml")] if config else [])]
