@@ -127,7 +127,8 @@ let package = Package(
             path: "Tests/Fuzz", exclude: ["Corpus"], swiftSettings: strict
         ),
         .testTarget(
-            name: "AgeTests", dependencies: ["Age"], resources: [.copy("Fixtures")], swiftSettings: strict
+            name: "AgeTests", dependencies: ["Age", "TestSupport"], resources: [.copy("Fixtures")],
+            swiftSettings: strict
         ),
         .testTarget(
             name: "KeyturnCoreTests", dependencies: ["KeyturnCore", "TestSupport"], exclude: ["Fixtures"],

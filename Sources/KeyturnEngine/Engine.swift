@@ -164,14 +164,12 @@ package actor Engine {
                 record.schedule?.digest != policy?.origin.scheduleDigest || record.rotation != nil || lacksPlaces
                     || waitsInVain
             else { continue }
-            let until = now.addingTimeInterval(core.settings.lease)
+            let term = core.leaseTerm()
             // Under a name of its own, so that it takes no lease from a worker of this engine. Who works on it now looks at
             // it again afterwards.
-            guard let lease = try await core.journal.claim(name, owner: core.visitor, now: now, until: until) else {
-                continue
-            }
+            guard let lease = try await core.journal.claim(name, owner: core.visitor, term: term) else { continue }
             var session = SecretSession(
-                record: try await core.journal.record(of: name) ?? record, lease: lease, core: core, leaseUntil: until)
+                record: try await core.journal.record(of: name) ?? record, lease: lease, core: core, term: term)
             do throws(JournalError) {
                 let mark = policy.map {
                     SecretRecord.ScheduleMark(

@@ -101,17 +101,20 @@ extension EngineCore {
         return max(settings.backoffFloor, drawn)
     }
 
+    /// A lease that begins now.
+    func leaseTerm() -> LeaseTerm { LeaseTerm(from: time.reading(), seconds: settings.lease) }
+
     /// Changes a record from outside the engine's own work.
     func change(
         _ secret: SecretName, _ body: (inout SecretRecord, inout Outbox, Date) -> Void
     ) async throws(JournalError) {
         let now = time.now()
-        let until = now.addingTimeInterval(settings.lease)
-        guard let lease = try await journal.claim(secret, owner: visitor, now: now, until: until) else {
+        let term = leaseTerm()
+        guard let lease = try await journal.claim(secret, owner: visitor, term: term) else {
             throw .leaseLost(secret)
         }
         let record = try await journal.record(of: secret) ?? SecretRecord(name: secret)
-        var session = SecretSession(record: record, lease: lease, core: self, leaseUntil: until)
+        var session = SecretSession(record: record, lease: lease, core: self, term: term)
         do throws(JournalError) {
             try await session.commit { record, outbox in body(&record, &outbox, now) }
         } catch {

@@ -12,14 +12,14 @@ struct SecretSession {
     private(set) var switches: [PauseSwitch] = []
     private let lease: Lease
     private let core: EngineCore
-    private var leaseUntil: Date
+    private var term: LeaseTerm
     private var nextDue: Date?
 
-    init(record: SecretRecord, lease: Lease, core: EngineCore, leaseUntil: Date) {
+    init(record: SecretRecord, lease: Lease, core: EngineCore, term: LeaseTerm) {
         self.record = record
         self.lease = lease
         self.core = core
-        self.leaseUntil = leaseUntil
+        self.term = term
         // Until the work is done: a crash finds the secret due at once.
         nextDue = core.time.now()
     }
@@ -68,11 +68,10 @@ struct SecretSession {
     }
 
     private mutating func renewWhenOld() async throws(JournalError) {
-        let now = core.time.now()
-        guard leaseUntil.timeIntervalSince(now) < core.settings.lease / 2 else { return }
-        let until = now.addingTimeInterval(core.settings.lease)
-        try await core.journal.renew(lease, until: until)
-        leaseUntil = until
+        let next = core.leaseTerm()
+        guard term.remaining(at: next.from) < term.seconds / 2 else { return }
+        try await core.journal.renew(lease, term: next)
+        term = next
     }
 }
 

@@ -1,5 +1,6 @@
 import Age
 import Foundation
+import TestSupport
 import Testing
 
 /// Against the stock `age` command, both ways.
@@ -82,17 +83,7 @@ import Testing
     }
 
     private func run(_ program: String, _ arguments: [String]) throws -> Data {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = try output.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "\(program) failed; install the package `age`")
-        return data
+        try StockProgram.run([program] + arguments, isQuiet: true)
     }
 }
 

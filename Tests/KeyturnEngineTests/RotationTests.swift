@@ -304,6 +304,29 @@ import Testing
         #expect(harness.issuer.calls.count { $0 == "issue" } == 1)
     }
 
+    @Test func aListThatIsLateCostsNoAttempt() async throws {
+        let harness = try EngineHarness(kind: .listable)
+        harness.issuer.fail("issue", with: [SystemError(.timedOut, "no answer", mayHaveTakenEffect: true)])
+        try await harness.pass()
+        let waits = 30
+        let early = SystemError(.notYet, "it is too early to tell", retryAfter: 5)
+        harness.issuer.fail("resolve", with: Array(repeating: early, count: waits))
+        var dueAt = try #require(await harness.record().rotation?.nextAttempt)
+        for wait in 0..<waits {
+            harness.time.set(dueAt)
+            try await harness.pass()
+            let rotation = try #require(await harness.record().rotation)
+            #expect(rotation.attempt == 1, "wait \(wait)")
+            let next = try #require(rotation.nextAttempt)
+            #expect((4.9...5.1).contains(next.timeIntervalSince(dueAt)), "wait \(wait)")
+            dueAt = next
+        }
+        #expect(try await harness.record().quarantine == nil)
+        harness.time.set(dueAt)
+        try await harness.pass()
+        #expect(try await harness.record().current?.number == 1)
+    }
+
     @Test func theKeyLimitIsRespected() async throws {
         var harness = try EngineHarness(keyLimit: 2)
         harness.policies = [try EngineHarness.policy(every: "3d", grace: "2d")]

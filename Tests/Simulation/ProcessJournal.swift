@@ -64,15 +64,15 @@ struct ProcessJournal: Journal {
         return try await base.records()
     }
 
-    func claim(_ secret: SecretName, owner: String, now: Date, until: Date) async throws(JournalError) -> Lease? {
+    func claim(_ secret: SecretName, owner: String, term: LeaseTerm) async throws(JournalError) -> Lease? {
         try await enter()
-        let lease = try await base.claim(secret, owner: owner, now: now, until: until)
+        let lease = try await base.claim(secret, owner: owner, term: term)
         world.trace(secret, "p\(process.number) claims \(secret): \(lease.map { "token \($0.token)" } ?? "refused")")
         return lease
     }
 
-    func renew(_ lease: Lease, until: Date) async throws(JournalError) {
-        try await write("renew") { () throws(JournalError) in try await base.renew(lease, until: until) }
+    func renew(_ lease: Lease, term: LeaseTerm) async throws(JournalError) {
+        try await write("renew") { () throws(JournalError) in try await base.renew(lease, term: term) }
     }
 
     func release(_ lease: Lease) async throws(JournalError) {

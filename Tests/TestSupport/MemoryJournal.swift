@@ -9,7 +9,7 @@ package final class MemoryJournal: Journal {
         var record: SecretRecord
         var nextDue: Date?
         var owner: String?
-        var leaseUntil = Date.distantPast
+        var term: LeaseTerm?
         var token: Int64 = 0
 
         init(_ secret: SecretName) { record = SecretRecord(name: secret) }
@@ -18,7 +18,7 @@ package final class MemoryJournal: Journal {
             record = other.record
             nextDue = other.nextDue
             owner = other.owner
-            leaseUntil = other.leaseUntil
+            term = other.term
             token = other.token
         }
     }
@@ -142,21 +142,21 @@ package final class MemoryJournal: Journal {
     }
 
     package func claim(
-        _ secret: SecretName, owner: String, now: Date, until: Date
+        _ secret: SecretName, owner: String, term: LeaseTerm
     ) async throws(JournalError) -> Lease? {
         state.withLock { state in
             let row = state.row(secret)
-            guard row.owner == nil || row.owner == owner || row.leaseUntil <= now else { return nil }
+            if let held = row.term, row.owner != nil, row.owner != owner, !held.isOver(at: term.from) { return nil }
             row.owner = owner
-            row.leaseUntil = until
+            row.term = term
             row.token += 1
             return Lease(secret: secret, owner: owner, token: row.token)
         }
     }
 
-    package func renew(_ lease: Lease, until: Date) async throws(JournalError) {
+    package func renew(_ lease: Lease, term: LeaseTerm) async throws(JournalError) {
         try change { (state) throws(JournalError) in
-            try Self.row(of: lease, state).leaseUntil = until
+            try Self.row(of: lease, state).term = term
         }
     }
 

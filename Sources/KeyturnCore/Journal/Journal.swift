@@ -31,11 +31,11 @@ package protocol Journal: Sendable {
     /// All records, by name.
     func records() async throws(JournalError) -> [SecretRecord]
 
-    /// Takes the right to change a secret until `until` (UTC). `nil` when another owner's lease has not ended at `now`.
+    /// Takes the right to change a secret for a while. `nil` when another owner's lease is not over when `term` begins.
     /// A secret that is not known yet is made known.
-    func claim(_ secret: SecretName, owner: String, now: Date, until: Date) async throws(JournalError) -> Lease?
-    /// Prolongs a lease. Throws `leaseLost` when another has taken it.
-    func renew(_ lease: Lease, until: Date) async throws(JournalError)
+    func claim(_ secret: SecretName, owner: String, term: LeaseTerm) async throws(JournalError) -> Lease?
+    /// Begins its time anew. Throws `leaseLost` when another has taken it.
+    func renew(_ lease: Lease, term: LeaseTerm) async throws(JournalError)
     /// Gives it back; a lost lease is no error.
     func release(_ lease: Lease) async throws(JournalError)
 
@@ -124,6 +124,23 @@ package struct Lease: Sendable, Equatable {
         self.owner = owner
         self.token = token
     }
+}
+
+/// For how long a lease keeps others away. It ends by the time that has passed for certain: a wall clock that was set
+/// ahead takes no secret from a process that is at work on it.
+package struct LeaseTerm: Sendable, Codable, Equatable {
+    package let from: ClockReading
+    package let seconds: Double
+
+    package init(from: ClockReading, seconds: Double) {
+        self.from = from
+        self.seconds = seconds
+    }
+
+    /// Seconds of it that are left; negative when it is over.
+    package func remaining(at reading: ClockReading) -> Double { seconds - reading.elapsed(since: from) }
+
+    package func isOver(at reading: ClockReading) -> Bool { remaining(at: reading) <= 0 }
 }
 
 /// One durable change of a secret.

@@ -10,8 +10,10 @@ extension RotationDriver {
         let failure = StepFailure(step: step, error: error, at: now)
         let desk = desk()
         let remaining = lastSafeStart(session.record).map { $0.timeIntervalSince(desk.now) }
-        let attempt = (session.record.rotation?.attempt ?? 0) + (error.code == .circuitOpen ? 0 : 1)
-        let delay = core.retryDelay(attempt: attempt, deadline: remaining, retryAfter: error.retryAfter)
+        // Nothing failed where it is too early to tell: it is asked again when that is over, not later each time.
+        let isWait = error.code == .notYet && error.retryAfter != nil
+        let attempt = (session.record.rotation?.attempt ?? 0) + (isWait || error.code == .circuitOpen ? 0 : 1)
+        let delay = core.retryDelay(attempt: isWait ? 1 : attempt, deadline: remaining, retryAfter: error.retryAfter)
         core.logger.warning(
             "step failed",
             metadata: [
@@ -53,7 +55,7 @@ extension RotationDriver {
                     &record, &outbox, desk, reason: "\(step.text) failed \(attempt) times: \(error.message)",
                     advice: error.advice)
             }
-            guard error.code != .notYet || attempt > 1 else { return }
+            guard error.code != .notYet || attempt > 1, !isWait else { return }
             desk.raise(
                 .rotationFailed, severity: .error, version: rotation.version, step: step.text,
                 reason: error.code.rawValue, summary: "\(step.text) of \(record.name) failed: \(error.message)",

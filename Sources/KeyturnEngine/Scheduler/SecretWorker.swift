@@ -20,13 +20,12 @@ struct SecretWorker {
 
     func work(on secret: SecretName) async -> WorkOutcome {
         do throws(JournalError) {
-            let now = core.time.now()
-            let until = now.addingTimeInterval(core.settings.lease)
-            guard let lease = try await core.journal.claim(secret, owner: core.owner, now: now, until: until) else {
+            let term = core.leaseTerm()
+            guard let lease = try await core.journal.claim(secret, owner: core.owner, term: term) else {
                 return WorkOutcome(secret: secret, result: .leasedElsewhere)
             }
             let record = try await core.journal.record(of: secret) ?? SecretRecord(name: secret)
-            var session = SecretSession(record: record, lease: lease, core: core, leaseUntil: until)
+            var session = SecretSession(record: record, lease: lease, core: core, term: term)
             do throws(JournalError) {
                 let outcome = try await work(&session)
                 await session.release()

@@ -57,7 +57,11 @@ package final class InstanceLock: Sendable {
 
     package func release() {
         descriptor.withLock { descriptor in
-            if let open = descriptor { close(open) }
+            if let open = descriptor {
+                // Closing alone would leave it to a child that is about to start a program.
+                flock(open, LOCK_UN)
+                close(open)
+            }
             descriptor = nil
         }
     }

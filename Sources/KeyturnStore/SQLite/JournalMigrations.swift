@@ -13,11 +13,22 @@ enum JournalMigrations {
             try database.execute(sql: "ALTER TABLE secrets ADD COLUMN repair_since INTEGER")
         }
         migrator.registerMigration("6 emergencies", migrate: emergencies)
+        migrator.registerMigration("7 terms of leases", migrate: leaseTerms)
         return migrator
     }
 
     @Sendable private static func installationState(_ database: Database) throws {
         try database.execute(sql: "ALTER TABLE installation ADD COLUMN state TEXT NOT NULL DEFAULT '{}'")
+    }
+
+    /// Leases were timed by the wall clock. Whoever holds one loses it.
+    @Sendable private static func leaseTerms(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                UPDATE secrets SET lease_owner = NULL, lease_token = lease_token + 1 WHERE lease_owner IS NOT NULL;
+                ALTER TABLE secrets DROP COLUMN lease_until;
+                ALTER TABLE secrets ADD COLUMN lease_term TEXT;
+                """)
     }
 
     @Sendable private static func first(_ database: Database) throws {

@@ -1,4 +1,3 @@
-package import Foundation
 import GRDB
 package import KeyturnCore
 
@@ -6,7 +5,7 @@ package import KeyturnCore
 package struct HeldLease: Sendable, Equatable {
     package let secret: SecretName
     package let owner: String
-    package let until: Date
+    package let term: LeaseTerm
     let token: Int64
 }
 
@@ -17,17 +16,22 @@ extension SQLiteJournal {
             let rows = try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT name, lease_owner, lease_until, lease_token FROM secrets WHERE lease_owner IS NOT NULL
+                    SELECT name, lease_owner, lease_term, lease_token FROM secrets WHERE lease_owner IS NOT NULL
                     ORDER BY name
                     """)
             return try rows.compactMap { row in
                 guard let name: String = try row.held("name"), let owner: String = try row.held("lease_owner"),
-                    let until: Int64 = try row.held("lease_until"), let token: Int64 = try row.held("lease_token")
+                    let term = try Self.term(row), let token: Int64 = try row.held("lease_token")
                 else { return nil }
                 return HeldLease(
-                    secret: try SecretName(name), owner: owner, until: JournalCoding.date(until), token: token)
+                    secret: try SecretName(name), owner: owner, term: term, token: token)
             }
         }
+    }
+
+    static func term(_ row: Row) throws -> LeaseTerm? {
+        let text: String? = try row.held("lease_term")
+        return try text.map { try JournalCoding.decode(LeaseTerm.self, from: $0) }
     }
 
     /// Takes claims from owners that are known to be dead. One that was taken over since stays.

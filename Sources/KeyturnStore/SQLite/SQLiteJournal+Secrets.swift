@@ -49,30 +49,32 @@ extension SQLiteJournal {
     }
 
     package func claim(
-        _ secret: SecretName, owner: String, now: Date, until: Date
+        _ secret: SecretName, owner: String, term: LeaseTerm
     ) async throws(JournalError) -> Lease? {
         try await write { database in
             try Self.makeKnown(secret, database)
+            let other = try Row.fetchOne(
+                database,
+                sql: "SELECT lease_term FROM secrets WHERE name = ? AND lease_owner IS NOT NULL AND lease_owner <> ?",
+                arguments: [secret.text, owner])
+            if let other, let held = try Self.term(other), !held.isOver(at: term.from) { return nil }
             let token = try Int64.fetchOne(
                 database,
                 sql: """
-                    UPDATE secrets SET lease_owner = ?, lease_until = ?, lease_token = lease_token + 1
-                    WHERE name = ? AND (lease_owner IS NULL OR lease_owner = ? OR lease_until <= ?)
+                    UPDATE secrets SET lease_owner = ?, lease_term = ?, lease_token = lease_token + 1 WHERE name = ?
                     RETURNING lease_token
                     """,
-                arguments: [
-                    owner, JournalCoding.milliseconds(until), secret.text, owner, JournalCoding.milliseconds(now),
-                ])
+                arguments: [owner, try JournalCoding.encode(term), secret.text])
             return token.map { Lease(secret: secret, owner: owner, token: $0) }
         }
     }
 
-    package func renew(_ lease: Lease, until: Date) async throws(JournalError) {
+    package func renew(_ lease: Lease, term: LeaseTerm) async throws(JournalError) {
         try await write { database in
             try Self.check(lease, database)
             try database.execute(
-                sql: "UPDATE secrets SET lease_until = ? WHERE name = ?",
-                arguments: [JournalCoding.milliseconds(until), lease.secret.text])
+                sql: "UPDATE secrets SET lease_term = ? WHERE name = ?",
+                arguments: [try JournalCoding.encode(term), lease.secret.text])
         }
     }
 

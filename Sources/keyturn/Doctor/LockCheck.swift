@@ -42,7 +42,7 @@ struct LockCheck: DoctorCheck {
         let composition = composition
         return DoctorFinding(
             .lock, .warning,
-            "\(lease.secret) is claimed until \(TimeText.utc(lease.until)) by \(lease.owner), which is gone",
+            "\(lease.secret) is claimed since \(TimeText.utc(lease.term.from.wall)) by \(lease.owner), which is gone",
             mend: "keyturn run --once", secret: lease.secret.text
         ) {
             try await composition.writeJournal().release([lease])
@@ -55,7 +55,7 @@ struct LockCheck: DoctorCheck {
         let parts = lease.owner.split(separator: ":")
         let process = parts.last?.split(separator: "/").first.flatMap { pid_t($0) }
         guard parts.count == 2, parts[0] == ProcessInfo.processInfo.hostName, let process else {
-            return lease.until < context.now
+            return lease.term.isOver(at: SystemTimekeeper().reading())
         }
         return kill(process, 0) != 0 && errno == ESRCH
     }

@@ -101,14 +101,7 @@ struct TemplateInjectionTests {
         for _ in 0..<40 {
             let value = (0..<6).map { _ in pieces.randomElement(using: &generator) ?? "" }.joined() + "."
             let script = try render("export P={{value|shell}}\n", value) + "printf %s \"$P\""
-            let process = Process()
-            process.executableURL = URL(filePath: "/bin/sh")
-            process.arguments = ["-c", script]
-            let output = Pipe()
-            process.standardOutput = output
-            try process.run()
-            let said = output.fileHandleForReading.readDataToEndOfFile()
-            process.waitUntilExit()
+            let said = try StockProgram.run(["/bin/sh", "-c", script])
             #expect(String(decoding: said, as: UTF8.self) == value, "\(script)")
         }
     }

@@ -126,17 +126,7 @@ struct RandomIssuerTests {
     }
 
     private func openssl(_ arguments: [String]) throws -> Data {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["openssl"] + arguments
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = try output.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "openssl \(arguments.first ?? "") failed")
-        return data
+        try StockProgram.run(["openssl"] + arguments, isQuiet: true)
     }
 
     @Test func whatValidateIsTold() {

@@ -1,6 +1,7 @@
 import Foundation
 import KeyturnCore
 import KeyturnStore
+import TestSupport
 import Testing
 
 #if canImport(Glibc)
@@ -53,18 +54,12 @@ struct InstanceLockTests {
     @Test func theKernelFreesItWhenItsHolderDies() throws {
         let folder = try StoreFolder()
         try FileManager.default.createDirectory(atPath: "\(folder.path)/var", withIntermediateDirectories: true)
-        let holder = Process()
-        holder.executableURL = URL(filePath: "/usr/bin/env")
         // flock(1) holds the lock for as long as its child runs; the child says when.
-        holder.arguments = ["flock", "\(folder.state).lock", "sh", "-c", "echo held; exec cat"]
-        let (input, output) = (Pipe(), Pipe())
-        holder.standardInput = input
-        holder.standardOutput = output
-        try holder.run()
-        #expect(try output.fileHandleForReading.read(upToCount: 5) == Data("held\n".utf8))
+        let holder = try StockProgram(["flock", "\(folder.state).lock", "sh", "-c", "echo held; exec cat"])
+        #expect(try holder.output.read(upToCount: 5) == Data("held\n".utf8))
         #expect(throws: JournalError.locked("another process")) { try InstanceLock.acquire(statePath: folder.state) }
-        try input.fileHandleForWriting.close()
-        holder.waitUntilExit()
+        try holder.input.close()
+        holder.wait()
         try InstanceLock.acquire(statePath: folder.state).release()
     }
 

@@ -17,9 +17,12 @@ struct SQLiteJournalTests {
     private func claim(_ journal: SQLiteJournal, _ secret: String = "team/key", owner: String = "a") async throws
         -> Lease
     {
-        try #require(
-            try await journal.claim(
-                try SecretName(secret), owner: owner, now: start, until: start.addingTimeInterval(60)))
+        try #require(try await journal.claim(try SecretName(secret), owner: owner, term: term()))
+    }
+
+    private func term(_ passed: Double = 0) -> LeaseTerm {
+        LeaseTerm(
+            from: ClockReading(wall: start.addingTimeInterval(passed), uptime: passed, boot: "b"), seconds: 60)
     }
 
     private func caught(_ body: () throws -> Void) -> JournalError? {
@@ -36,7 +39,7 @@ struct SQLiteJournalTests {
         _ = try await claim(journal, "team/other", owner: "alive")
         let held = try await journal.leases()
         #expect(held.map(\.owner) == ["dead", "alive"])
-        #expect(held.first?.until == start.addingTimeInterval(60))
+        #expect(held.first?.term == term())
         // Another took the first one over since it was looked at.
         try await journal.release(dead)
         let next = try await claim(journal, owner: "dead")
@@ -209,9 +212,8 @@ struct SQLiteJournalTests {
         let second = try SQLiteJournal(path: folder.state)
         let lost = try await claim(first)
         let name = lost.secret
-        #expect(try await second.claim(name, owner: "b", now: start, until: start.addingTimeInterval(9)) == nil)
-        let later = start.addingTimeInterval(60)
-        let taken = try #require(await second.claim(name, owner: "b", now: later, until: .distantFuture))
+        #expect(try await second.claim(name, owner: "b", term: term(9)) == nil)
+        let taken = try #require(await second.claim(name, owner: "b", term: term(60)))
         await #expect(throws: JournalError.leaseLost(name)) {
             try await first.commit(JournalChange(record: SecretRecord(name: name), nextDue: nil), under: lost)
         }
@@ -231,7 +233,7 @@ struct SQLiteJournalTests {
             try await reader.audit(AuditEvent(at: start, kind: "x", secret: nil))
         }
         await #expect(throws: JournalError.self) {
-            _ = try await reader.claim(lease.secret, owner: "b", now: .distantFuture, until: .distantFuture)
+            _ = try await reader.claim(lease.secret, owner: "b", term: term(60))
         }
         #expect(try await writer.auditEntries(of: nil, after: 0, limit: 9).isEmpty)
     }

@@ -12,11 +12,17 @@ package enum JournalContract {
 
     private static func name(_ text: String = "team/key") throws -> SecretName { try SecretName(text) }
 
+    /// A minute that begins so many seconds after the start, which the wall clock shows unless it is `ahead`.
+    private static func term(_ passed: Double = 0, ahead: Double = 0) -> LeaseTerm {
+        LeaseTerm(
+            from: ClockReading(wall: start.addingTimeInterval(passed + ahead), uptime: 1_000 + passed, boot: "b"),
+            seconds: 60)
+    }
+
     private static func claimed(
-        _ journal: any Journal, _ secret: String = "team/key", owner: String = "a", now: Date = start
+        _ journal: any Journal, _ secret: String = "team/key", owner: String = "a", term: LeaseTerm = term()
     ) async throws -> Lease {
-        try #require(
-            try await journal.claim(try name(secret), owner: owner, now: now, until: now.addingTimeInterval(60)))
+        try #require(try await journal.claim(try name(secret), owner: owner, term: term))
     }
 
     private static func write(
@@ -69,11 +75,26 @@ package enum JournalContract {
     private static let leases: [ContractCheck<any Journal>] = [
         ContractCheck("a lease keeps others away until it ends") { journal in
             let first = try await claimed(journal)
-            #expect(try await journal.claim(try name(), owner: "b", now: start, until: later) == nil)
-            let justBefore = later.addingTimeInterval(-0.001)
-            #expect(try await journal.claim(try name(), owner: "b", now: justBefore, until: later) == nil)
-            let second = try await claimed(journal, owner: "b", now: later)
+            #expect(try await journal.claim(try name(), owner: "b", term: term()) == nil)
+            #expect(try await journal.claim(try name(), owner: "b", term: term(59.999)) == nil)
+            let second = try await claimed(journal, owner: "b", term: term(60))
             #expect(second.token > first.token)
+        },
+        ContractCheck("a clock that is set ends no lease, and prolongs none") { journal in
+            _ = try await claimed(journal)
+            #expect(try await journal.claim(try name(), owner: "b", term: term(1, ahead: 90_000)) == nil)
+            _ = try await claimed(journal, owner: "b", term: term(60, ahead: -90_000))
+        },
+        ContractCheck("what another start of the machine left is kept for no longer than this one lasts") { journal in
+            let before = ClockReading(wall: start, uptime: 900_000, boot: "a")
+            _ = try await claimed(journal, term: LeaseTerm(from: before, seconds: 60))
+            func after(_ uptime: Double, wall: Double) -> LeaseTerm {
+                LeaseTerm(
+                    from: ClockReading(wall: start.addingTimeInterval(wall), uptime: uptime, boot: "b"), seconds: 60)
+            }
+            #expect(try await journal.claim(try name(), owner: "b", term: after(20, wall: 90_000)) == nil)
+            #expect(try await journal.claim(try name(), owner: "b", term: after(90, wall: 20)) == nil)
+            _ = try await claimed(journal, owner: "b", term: after(60, wall: 61))
         },
         ContractCheck("its owner may claim again, and only the newest lease counts") { journal in
             let old = try await claimed(journal)
@@ -81,14 +102,14 @@ package enum JournalContract {
             #expect(new.token > old.token)
             let change = JournalChange(record: SecretRecord(name: try name()), nextDue: nil)
             await #expect(throws: JournalError.leaseLost(try name())) { try await journal.commit(change, under: old) }
-            await #expect(throws: JournalError.leaseLost(try name())) { try await journal.renew(old, until: later) }
+            await #expect(throws: JournalError.leaseLost(try name())) { try await journal.renew(old, term: term()) }
             try await journal.commit(change, under: new)
         },
         ContractCheck("a process that slept past its lease changes nothing") { journal in
             var record = SecretRecord(name: try name())
             try await write(record, due: later, to: journal)
             let lost = try await claimed(journal)
-            _ = try await claimed(journal, owner: "b", now: later)
+            _ = try await claimed(journal, owner: "b", term: term(60))
             let entries = try await journal.auditEntries(of: nil, after: 0, limit: 100)
             record.abandonedInARow = 7
             record.versions = [.sample(from: start)]
@@ -105,8 +126,8 @@ package enum JournalContract {
         },
         ContractCheck("a lease can be prolonged") { journal in
             let lease = try await claimed(journal)
-            try await journal.renew(lease, until: later.addingTimeInterval(60))
-            #expect(try await journal.claim(try name(), owner: "b", now: later, until: .distantFuture) == nil)
+            try await journal.renew(lease, term: term(60))
+            #expect(try await journal.claim(try name(), owner: "b", term: term(119)) == nil)
         },
         ContractCheck("a lease that is given back is free at once and of no use any more") { journal in
             let lease = try await claimed(journal)
@@ -117,7 +138,7 @@ package enum JournalContract {
             #expect(next.token > lease.token)
             // Giving back what was lost frees nobody else's.
             try await journal.release(lease)
-            #expect(try await journal.claim(try name(), owner: "c", now: start, until: later) == nil)
+            #expect(try await journal.claim(try name(), owner: "c", term: term()) == nil)
         },
         ContractCheck("leases of different secrets do not meet") { journal in
             _ = try await claimed(journal, "team/a")
@@ -129,7 +150,7 @@ package enum JournalContract {
             let winners = try await withThrowingTaskGroup(of: Lease?.self) { group in
                 for number in 0..<32 {
                     group.addTask {
-                        try await journal.claim(try name(), owner: "owner \(number)", now: start, until: later)
+                        try await journal.claim(try name(), owner: "owner \(number)", term: term())
                     }
                 }
                 return try await group.reduce(into: [Lease]()) { leases, lease in if let lease { leases.append(lease) }

@@ -72,6 +72,8 @@ package final class TestServer: Sendable {
         (listener, port) = try Loopback.listen(backlog: 512)
         let thread = Thread { [weak self, listener] in
             while case let descriptor = accept(listener, nil, nil), descriptor >= 0 {
+                // No program that starts meanwhile is to keep the connection open.
+                _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
                 guard let self, let number = self.register(descriptor) else {
                     close(descriptor)
                     break

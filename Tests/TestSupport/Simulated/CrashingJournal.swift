@@ -55,14 +55,14 @@ package struct CrashingJournal: Journal {
         return try await base.records()
     }
     package func claim(
-        _ secret: SecretName, owner: String, now: Date, until: Date
+        _ secret: SecretName, owner: String, term: LeaseTerm
     ) async throws(JournalError) -> Lease? {
         try alive()
-        return try await base.claim(secret, owner: owner, now: now, until: until)
+        return try await base.claim(secret, owner: owner, term: term)
     }
-    package func renew(_ lease: Lease, until: Date) async throws(JournalError) {
+    package func renew(_ lease: Lease, term: LeaseTerm) async throws(JournalError) {
         try alive()
-        try await base.renew(lease, until: until)
+        try await base.renew(lease, term: term)
     }
     package func release(_ lease: Lease) async throws(JournalError) {
         try alive()

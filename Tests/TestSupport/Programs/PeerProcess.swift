@@ -5,29 +5,17 @@ import Testing
 /// A program of `Tests/PeerTests` as a child process, which answers each line with a line and ends with its input. It runs
 /// with the Python of KEYTURN_TEST_PYTHON, or python3, and needs what `Tests/PeerTests/requirements.txt` names there.
 package final class PeerProcess: Sendable {
-    private let process: Process
-    private let input = Pipe()
-    private let output = Pipe()
+    private let words: [String]
+    private let program: StockProgram
     private let turn = Mutex(())
 
     /// - Parameter words: the module, such as `peers.momento`, and its arguments.
     package init(_ words: [String]) throws {
         let python = ProcessInfo.processInfo.environment["KEYTURN_TEST_PYTHON"] ?? "python3"
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [python, "-m"] + words
-        process.currentDirectoryURL =
-            URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../PeerTests").standardizedFileURL
-        process.standardInput = input
-        process.standardOutput = output
-        try process.run()
-        self.process = process
-    }
-
-    deinit {
-        try? input.fileHandleForWriting.close()
-        process.waitUntilExit()
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../PeerTests")
+        program = try StockProgram(
+            [python, "-m"] + words, in: folder.standardizedFileURL.path(percentEncoded: false))
+        self.words = words
     }
 
     /// The next line that it says.
@@ -36,7 +24,7 @@ package final class PeerProcess: Sendable {
     /// Says a line and waits for the answer to it.
     package func ask<Answer: Decodable>(_ order: String, for type: Answer.Type) throws -> Answer {
         let answer = try turn.withLock { _ in
-            input.fileHandleForWriting.write(Data((order + "\n").utf8))
+            program.input.write(Data((order + "\n").utf8))
             return try line()
         }
         return try decode(type, answer)
@@ -44,7 +32,7 @@ package final class PeerProcess: Sendable {
 
     private func line() throws -> Data {
         var line = Data()
-        while let byte = try output.fileHandleForReading.read(upToCount: 1), !byte.isEmpty, byte != Data("\n".utf8) {
+        while let byte = try program.output.read(upToCount: 1), !byte.isEmpty, byte != Data("\n".utf8) {
             line += byte
         }
         return line
@@ -53,6 +41,6 @@ package final class PeerProcess: Sendable {
     private func decode<Answer: Decodable>(_ type: Answer.Type, _ line: Data) throws -> Answer {
         try #require(
             try? JSONDecoder().decode(type, from: line),
-            "\(process.arguments?.joined(separator: " ") ?? "") did not answer; see Tests/PeerTests/requirements.txt")
+            "\(words.joined(separator: " ")) did not answer; see Tests/PeerTests/requirements.txt")
     }
 }

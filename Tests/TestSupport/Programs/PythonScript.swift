@@ -24,26 +24,18 @@ package struct PythonScript {
         let folder = FileManager.default.temporaryDirectory.appending(path: "keyturn-python-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        // Files, not pipes: neither side can wait for the other.
-        let (input, output) = (folder.appending(path: "in"), folder.appending(path: "out"))
+        // A file, not a pipe: neither side can wait for the other.
+        let input = folder.appending(path: "in")
         let encoder = JSONEncoder()
         let lines = try questions.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
         try Data(lines.joined(separator: "\n").utf8).write(to: input)
-        try Data().write(to: output)
         let python = ProcessInfo.processInfo.environment["KEYTURN_TEST_PYTHON"] ?? "python3"
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [python, path]
-        process.standardInput = try FileHandle(forReadingFrom: input)
-        process.standardOutput = try FileHandle(forWritingTo: output)
-        try process.run()
-        process.waitUntilExit()
-        try #require(
-            process.terminationStatus == 0,
+        let said = try #require(
+            try? StockProgram.run([python, path], inputFile: input.path(percentEncoded: false)),
             "\(python) could not ask \(package); install it (pip install \(package)) or name a Python in KEYTURN_TEST_PYTHON"
         )
         let decoder = JSONDecoder()
-        return try Data(contentsOf: output).split(separator: UInt8(ascii: "\n"))
+        return try said.split(separator: UInt8(ascii: "\n"))
             .map { try decoder.decode(type, from: Data($0)) }
     }
 }
