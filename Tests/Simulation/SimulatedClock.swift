@@ -49,6 +49,14 @@ final class SimulatedClock: @unchecked Sendable {
         waiter.resume(throwing: CancellationError())
     }
 
+    /// Forgets what waits. What slept is woken by a cancellation.
+    func end() {
+        heap = []
+        let waiters = sleepers.values
+        sleepers = [:]
+        for waiter in waiters { waiter.resume(throwing: CancellationError()) }
+    }
+
     /// Moves on to the next thing that waits; `false` when there is none.
     func advance() -> Bool {
         while let entry = pop() {

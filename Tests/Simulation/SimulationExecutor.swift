@@ -29,6 +29,11 @@ package final class SimulationExecutor: TaskExecutor {
 
     /// Runs `body` until it ends, with the world's time moving on whenever nothing else can.
     func play(_ world: World, _ body: @escaping @Sendable () async -> Void) {
+        // What still waits holds the world, which holds what waits.
+        defer {
+            world.clock.end()
+            runUntilIdle()
+        }
         let finished = Flag()
         Task(executorPreference: self) {
             await body()

@@ -186,15 +186,15 @@ package final class TestServer: Sendable {
 package enum Loopback {
     package struct Failure: Error { let call: String }
 
-    /// Listens on a free port.
-    package static func listen(backlog: Int32) throws -> (descriptor: Int32, port: UInt16) {
+    /// Listens on a free port, or only holds it without a backlog.
+    package static func listen(backlog: Int32?) throws -> (descriptor: Int32, port: UInt16) {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw Failure(call: "socket") }
         var address = address(port: 0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isBound = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(descriptor, address, length) == 0 && Glibc.listen(descriptor, backlog) == 0
+                bind(descriptor, address, length) == 0 && backlog.map { Glibc.listen(descriptor, $0) == 0 } ?? true
                     && getsockname(descriptor, address, &length) == 0
             }
         }
@@ -219,12 +219,8 @@ package enum Loopback {
         return descriptor
     }
 
-    /// A port on which nobody listens.
-    package static func closedPort() throws -> UInt16 {
-        let (descriptor, port) = try listen(backlog: 1)
-        close(descriptor)
-        return port
-    }
+    /// A port on which nobody listens, nor will: it stays taken for as long as the tests last.
+    package static func closedPort() throws -> UInt16 { try listen(backlog: nil).port }
 
     private static func address(port: UInt16) -> sockaddr_in {
         var address = sockaddr_in()
