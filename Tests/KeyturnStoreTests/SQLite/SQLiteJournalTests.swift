@@ -60,6 +60,27 @@ struct SQLiteJournalTests {
         #expect(inspection.unknown == nil && inspection.missing == nil)
     }
 
+    /// Before migration 7 claims were timed by the wall clock.
+    @Test func aClaimOfAnOlderKeyturnIsFree() async throws {
+        let folder = try StoreFolder()
+        try PrivateDatabaseFile.prepare(folder.state)
+        do {
+            let pool = try DatabasePool(path: folder.state)
+            try JournalMigrations.migrator.migrate(pool, upTo: "6 emergencies")
+            try await pool.write { database in
+                try database.execute(
+                    sql: """
+                        INSERT INTO secrets (name, state, lease_owner, lease_until, lease_token)
+                        VALUES ('team/key', '{}', 'old', 9e15, 7)
+                        """)
+            }
+            try pool.close()
+        }
+        let journal = try SQLiteJournal(path: folder.state)
+        #expect(try await journal.leases().isEmpty)
+        #expect(try await claim(journal).token == 9)
+    }
+
     @Test func anOlderAndANewerSchemaAreTold() async throws {
         let folder = try StoreFolder()
         let journal = try SQLiteJournal(path: folder.state)
