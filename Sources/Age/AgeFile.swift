@@ -13,14 +13,13 @@ package enum AgeFile {
         guard recipients.count == 1 || !recipients.contains(where: \.standsAlone) else {
             throw .invalidRecipient("a passphrase can't be used together with other recipients")
         }
-        var generator = SystemRandomNumberGenerator()
-        var fileKey = random(FileKeyWrapping.fileKeyLength, &generator)
+        var fileKey = random(FileKeyWrapping.fileKeyLength)
         defer { for index in fileKey.indices { fileKey[index] = 0 } }
         var stanzas: [Stanza] = []
         for recipient in recipients { stanzas.append(try recipient.wrap(fileKey)) }
         let header = Header.encode(stanzas, fileKey: fileKey)
         let payload = try PayloadStream.encrypt(
-            plaintext, fileKey: fileKey, nonce: random(PayloadStream.nonceLength, &generator))
+            plaintext, fileKey: fileKey, nonce: random(PayloadStream.nonceLength))
         return armor ? Armor.encode(header + payload) : header + payload
     }
 
@@ -52,7 +51,8 @@ package enum AgeFile {
         throw .noMatchingIdentity
     }
 
-    private static func random(_ count: Int, _ generator: inout SystemRandomNumberGenerator) -> [UInt8] {
-        (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+    /// From the system's generator.
+    private static func random(_ count: Int) -> [UInt8] {
+        (0..<count).map { _ in UInt8.random(in: .min ... .max) }
     }
 }

@@ -16,8 +16,7 @@ package struct ScryptRecipient: Recipient {
     package var standsAlone: Bool { true }
 
     package func wrap(_ fileKey: [UInt8]) throws(AgeError) -> Stanza {
-        var generator = SystemRandomNumberGenerator()
-        let salt = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        let salt = (0..<16).map { _ in UInt8.random(in: .min ... .max) }
         guard let key = ScryptWrapping.key(passphrase, salt: salt, workFactor: workFactor) else {
             throw .malformedHeader("no key can be derived from the passphrase")
         }

@@ -32,8 +32,7 @@ enum ScramVerifier {
 
     /// With a salt of 16 random bytes, as the server itself takes them.
     static func make(_ password: SecretValue, iterations: Int) throws(SystemError) -> String {
-        var generator = SystemRandomNumberGenerator()
-        let salt = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        let salt = (0..<16).map { _ in UInt8.random(in: .min ... .max) }
         return try make(password, salt: salt, iterations: iterations)
     }
 }
