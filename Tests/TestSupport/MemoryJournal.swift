@@ -141,9 +141,7 @@ package final class MemoryJournal: Journal {
         durableRecords.sorted { $0.name < $1.name }
     }
 
-    package func claim(
-        _ secret: SecretName, owner: String, term: LeaseTerm
-    ) async throws(JournalError) -> Lease? {
+    package func claim(_ secret: SecretName, owner: String, term: LeaseTerm) async throws(JournalError) -> Lease? {
         state.withLock { state in
             let row = state.row(secret)
             if let held = row.term, row.owner != nil, row.owner != owner, !held.isOver(at: term.from) { return nil }

@@ -48,9 +48,7 @@ extension SQLiteJournal {
         return record
     }
 
-    package func claim(
-        _ secret: SecretName, owner: String, term: LeaseTerm
-    ) async throws(JournalError) -> Lease? {
+    package func claim(_ secret: SecretName, owner: String, term: LeaseTerm) async throws(JournalError) -> Lease? {
         try await write { database in
             try Self.makeKnown(secret, database)
             let other = try Row.fetchOne(

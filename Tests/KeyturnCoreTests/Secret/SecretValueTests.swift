@@ -114,6 +114,21 @@ struct SecretValueTests {
         #expect(leftovers() == 0)
     }
 
+    /// So short a value can't be told from what another test put in its place, so that each is looked at right away.
+    @Test func oneByteIsOverwrittenToo() throws {
+        let marker: UInt8 = 0xE7
+        var leftovers = 0
+        for _ in 0..<200 {
+            var value: SecretValue? = SecretValue([marker])
+            let address = try #require(value?.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) })
+            let slot = try #require(UnsafeRawPointer(bitPattern: address))
+            try #require(value?.exposedBytes() == [slot.load(as: UInt8.self)])
+            value = nil
+            if slot.load(as: UInt8.self) == marker { leftovers += 1 }
+        }
+        #expect(leftovers == 0)
+    }
+
     @Test func memoryIsUsedAgainAndNeverTwiceAtATime() {
         var generator = SeededGenerator(seed: 7)
         var held: [(value: SecretValue, bytes: [UInt8])] = []

@@ -27,10 +27,10 @@ package final class StockProgram: Sendable {
     ///   - inputFile: the path of what it reads instead of ``input``.
     ///   - isQuiet: whether what it writes to standard error is dropped.
     package init(_ words: [String], in folder: String? = nil, inputFile: String? = nil, isQuiet: Bool = false) throws {
-        guard let program = words.first else { throw Failure(description: "no program is named") }
+        guard !words.isEmpty else { throw Failure(description: "no program is named") }
         // One at a time: a program that starts meanwhile would inherit the pipes and keep them open.
         let (process, input, output) = try Self.turn.withLock { _ in
-            try Self.start(words, program, folder, inputFile, isQuiet)
+            try Self.start((folder.map { ["env", "-C", $0] } ?? []) + words, inputFile, isQuiet)
         }
         self.process = process
         self.input = input
@@ -40,7 +40,7 @@ package final class StockProgram: Sendable {
     private static let turn = Mutex(())
 
     private static func start(
-        _ words: [String], _ program: String, _ folder: String?, _ inputFile: String?, _ isQuiet: Bool
+        _ words: [String], _ inputFile: String?, _ isQuiet: Bool
     ) throws -> (process: pid_t, input: FileHandle, output: FileHandle) {
         let (told, heard) = (try pipe(), try pipe())
         var actions = posix_spawn_file_actions_t()
@@ -53,12 +53,11 @@ package final class StockProgram: Sendable {
         }
         posix_spawn_file_actions_adddup2(&actions, heard.writes.fileDescriptor, 1)
         if isQuiet { posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) }
-        let all = (folder.map { ["env", "-C", $0] } ?? []) + words
-        var arguments: [UnsafeMutablePointer<CChar>?] = all.map { strdup($0) } + [nil]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var process: pid_t = 0
-        let code = posix_spawnp(&process, all[0], &actions, nil, &arguments, environ)
-        guard code == 0 else { throw Failure(description: "\(program): \(String(cString: strerror(code)))") }
+        let code = posix_spawnp(&process, words[0], &actions, nil, &arguments, environ)
+        guard code == 0 else { throw Failure(description: "\(words[0]): \(String(cString: strerror(code)))") }
         try told.reads.close()
         try heard.writes.close()
         return (process, told.writes, heard.reads)

@@ -54,9 +54,7 @@ package struct CrashingJournal: Journal {
         try alive()
         return try await base.records()
     }
-    package func claim(
-        _ secret: SecretName, owner: String, term: LeaseTerm
-    ) async throws(JournalError) -> Lease? {
+    package func claim(_ secret: SecretName, owner: String, term: LeaseTerm) async throws(JournalError) -> Lease? {
         try alive()
         return try await base.claim(secret, owner: owner, term: term)
     }
